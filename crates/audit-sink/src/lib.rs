@@ -1,0 +1,1 @@
+//! The log: durable segments, Merkle tiles, checkpoints, object storage, verification.

@@ -1,0 +1,1 @@
+//! greffier.toml: one file, every error at once, with its line.

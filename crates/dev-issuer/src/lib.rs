@@ -1,0 +1,1 @@
+//! An OpenID Connect issuer for demos and tests. Never for production.

@@ -1,0 +1,1 @@
+//! The one way through: authenticate, open a session, admit a command, record the exchange.

@@ -1,0 +1,1 @@
+//! Who acts: OIDC tokens, principals, delegation and leases.

@@ -1,0 +1,1 @@
+//! What must not be seen: detectors, operators, streaming masker.

@@ -1,0 +1,1 @@
+//! What a SQL statement does, by PostgreSQL's own grammar.

@@ -1,0 +1,1 @@
+//! The PostgreSQL proxy: handshake, relay, verdicts and masking of one connection.
