@@ -1,1 +1,64 @@
-//! Starts the real servers that tests need.
+//! Real servers and real clients for tests: PostgreSQL, PgBouncer, an OIDC
+//! provider nobody here wrote, and the drivers that people use.
+//!
+//! Every server gets a spare loopback port and a temporary folder of its own,
+//! runs as an ordinary user when the tests run as root, is ended by its
+//! process id when its handle is dropped (also when the test panics), and is
+//! ended and cleaned up by a watchdog when the test process itself dies. Its
+//! log is kept if the test failed; the path is printed.
+//!
+//! Words used here:
+//! * **server**: a process of a program we did not write, held by a handle
+//!   ([`Postgres`], [`PgBouncer`], [`OidcProvider`]);
+//! * **client**: a small program in `assets/clients/` that plays the common
+//!   script through one driver;
+//! * **suite**: a conformance suite of PostgreSQL's own;
+//! * **missing**: a program this machine does not have ([`Error::Missing`]):
+//!   a named skip on a developer's machine, a failure when `CI=true`. Pass
+//!   every start through [`require`] to get that behaviour.
+//!
+//! ```no_run
+//! use testbed::{PgOptions, Postgres, require};
+//!
+//! # fn main() -> Result<(), testbed::Error> {
+//! // In a test: a missing server skips the test by name, or fails it in CI.
+//! let Some(pg) = require(Postgres::start(PgOptions::default())) else { return Ok(()) };
+//! assert_eq!(pg.psql("select 1 + 1")?, "2");
+//! for s in pg.executed_statements()? {
+//!     println!("{} ran {}", s.user, s.sql);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Environment, all optional:
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `CI=true` | what is missing fails the test |
+//! | `GREFFIER_TESTBED_DIR` | where servers' temporary folders are made (default: the system's) |
+//! | `GREFFIER_TESTBED_CACHE` | where drivers and suites are kept between runs (default: `testbed/` in Cargo's target folder) |
+//!
+//! Linux only: the watchdog looks into `/proc`.
+
+mod dirs;
+mod error;
+mod http;
+mod install;
+mod oidc;
+mod pgbouncer;
+mod postgres;
+mod process;
+mod require;
+mod statement_log;
+mod tls;
+
+pub use dirs::{cache_dir, logs_dir, spare_port};
+pub use error::{Error, Failed, Missing};
+pub use http::{HttpAnswer, get as http_get, post_form as http_post_form};
+pub use oidc::{OidcClient, OidcProvider};
+pub use pgbouncer::PgBouncer;
+pub use postgres::{Auth, PgOptions, Postgres};
+pub use require::require;
+pub use statement_log::{Executed, How};
+pub use tls::{Authority, Issued};

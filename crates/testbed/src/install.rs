@@ -1,0 +1,56 @@
+//! Fetching drivers and packages once, into the cache folder.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::{Error, cache_dir};
+
+/// Runs `install` in `cache/name` unless the same `recipe` was installed
+/// there before. Other test processes wait for the one that installs.
+pub(crate) fn once(
+    name: &str,
+    recipe: &str,
+    install: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<PathBuf, Error> {
+    let fail = |e| Error::failed(format!("preparing the cache folder of {name}"), e);
+    let dir = cache_dir().join(name);
+    fs::create_dir_all(&dir).map_err(fail)?;
+    let dir = dir.canonicalize().map_err(fail)?;
+    let lock = File::create(cache_dir().join(format!("{name}.lock"))).map_err(fail)?;
+    lock.lock().map_err(fail)?;
+    let stamp = dir.join(".installed");
+    if fs::read_to_string(&stamp).is_ok_and(|s| s == recipe) {
+        return Ok(dir);
+    }
+    let _ = fs::remove_file(&stamp);
+    install(&dir)?;
+    fs::write(&stamp, recipe).map_err(fail)?;
+    Ok(dir)
+}
+
+/// The folder of the files that are compiled from or run by other programs.
+pub(crate) fn assets() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets")
+}
+
+/// Copies the named files of an assets folder and gives their joined text,
+/// for use as a recipe.
+pub(crate) fn recipe(folder: &str, files: &[&str]) -> Result<String, Error> {
+    let mut all = String::new();
+    for file in files {
+        let path = assets().join(folder).join(file);
+        let fail = |e| Error::failed(format!("reading {}", path.display()), e);
+        all.push_str(&fs::read_to_string(&path).map_err(fail)?);
+    }
+    Ok(all)
+}
+
+/// Copies the named files of an assets folder to `to`.
+pub(crate) fn copy(folder: &str, files: &[&str], to: &Path) -> Result<(), Error> {
+    for file in files {
+        let from = assets().join(folder).join(file);
+        let fail = |e| Error::failed(format!("copying {}", from.display()), e);
+        fs::copy(&from, to.join(file)).map_err(fail)?;
+    }
+    Ok(())
+}
