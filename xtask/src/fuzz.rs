@@ -1,0 +1,60 @@
+//! `cargo xtask fuzz`.
+
+use std::fs;
+use std::process::Command;
+
+use crate::stage::{root, show, stage};
+
+/// Minutes for each target unless asked otherwise.
+const MINUTES: u32 = 10;
+
+pub(crate) fn run(args: &[&str]) -> Result<(), String> {
+    let mut minutes = MINUTES;
+    let mut only = None;
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+        match *arg {
+            "--minutes" => minutes = value()?.parse().map_err(|_| "--minutes needs a number")?,
+            "--target" => only = Some(*value()?),
+            other => return Err(format!("fuzz: unknown option {other:?}")),
+        }
+    }
+    let mut names = targets()?;
+    names.retain(|n| only.is_none_or(|o| o == n));
+    if names.is_empty() {
+        return Err("no such fuzz target".to_owned());
+    }
+    for name in names {
+        stage(&format!("fuzz {name}, {minutes} min"), || one(&name, minutes))?;
+    }
+    Ok(())
+}
+
+fn targets() -> Result<Vec<String>, String> {
+    let dir = root().join("fuzz/fuzz_targets");
+    let entries = fs::read_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".rs")?.to_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Seeds are only read; what the fuzzer learns goes to the local corpus,
+/// which is not kept in the repository.
+fn one(name: &str, minutes: u32) -> Result<(), String> {
+    let corpus = root().join("fuzz/corpus-local").join(name);
+    fs::create_dir_all(&corpus).map_err(|e| format!("{}: {e}", corpus.display()))?;
+    // Through rustup: the cargo that runs us is of the stable toolchain.
+    let mut fuzz = Command::new("rustup");
+    fuzz.args(["run", "nightly", "cargo", "fuzz", "run", name]).arg(&corpus);
+    let seeds = root().join("fuzz/seeds").join(name);
+    if seeds.is_dir() {
+        fuzz.arg(seeds);
+    }
+    fuzz.args(["--", &format!("-max_total_time={}", u64::from(minutes) * 60)]);
+    fuzz.args(["-rss_limit_mb=2048", "-timeout=25", "-print_final_stats=1"]);
+    show(fuzz.env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN"))
+}
