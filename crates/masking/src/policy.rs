@@ -1,0 +1,270 @@
+//! A checked configuration, ready to mask.
+
+use crate::column::{self, ColumnName, ColumnRule};
+use crate::compile;
+use crate::config::{Config, OnUnmaskable, Problem};
+use crate::custom::Recognizer;
+use crate::detect::{Engine, Finding, Wanted};
+use crate::entity::{Entity, SLOTS};
+use crate::operator::{self, Applied, Operator};
+use crate::receipt::Receipt;
+use crate::stream::StreamMasker;
+use std::sync::Arc;
+
+/// Longest finding an operator is applied to, in bytes. A longer one (only
+/// keys and tokens can be) is replaced by `<ENTITY>` whatever the operator,
+/// unless that is `keep` or `redact`: a stream must not hold it.
+pub const MAX_OPERAND: usize = 4096;
+
+/// Who will see the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sink {
+    /// The client that asked.
+    Client,
+    /// The audit record.
+    Record,
+}
+
+/// What [`Policy::mask_text`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing to mask; `out` was not touched: forward the value where it lies.
+    Same,
+    /// The masked text was appended to `out`.
+    Replaced,
+}
+
+/// What a rule says about one entity.
+#[derive(Debug)]
+pub(crate) struct EntityRule {
+    pub(crate) threshold: f32,
+    pub(crate) client: Operator,
+    pub(crate) record: Operator,
+}
+
+impl EntityRule {
+    fn operator(&self, sink: Sink) -> &Operator {
+        match sink {
+            Sink::Client => &self.client,
+            Sink::Record => &self.record,
+        }
+    }
+}
+
+/// A checked, immutable configuration. Put it in an [`Arc`] and share it.
+#[derive(Debug)]
+pub struct Policy {
+    pub(crate) on_unmaskable: OnUnmaskable,
+    /// By entity slot, in rule order.
+    pub(crate) by_entity: Vec<Vec<EntityRule>>,
+    pub(crate) columns: Vec<ColumnRule>,
+    pub(crate) recognizers: Vec<Recognizer>,
+    pub(crate) wanted_client: Wanted,
+    pub(crate) wanted_record: Wanted,
+    pub(crate) wanted_any: Wanted,
+    pub(crate) digest: [u8; 32],
+    pub(crate) engine: Engine,
+}
+
+impl Policy {
+    /// Checks a configuration. `key` is the secret for `hash` and
+    /// `pseudonymize` (at least [`MIN_KEY_BYTES`](crate::MIN_KEY_BYTES));
+    /// without it a rule that needs one is refused.
+    ///
+    /// # Errors
+    /// All problems found, each with its path: the operator's to mend.
+    pub fn compile(config: &Config, key: Option<&[u8]>) -> Result<Policy, Vec<Problem>> {
+        compile::compile(config, key)
+    }
+
+    /// A policy that masks nothing.
+    #[must_use]
+    pub fn empty() -> Policy {
+        compile::empty()
+    }
+
+    /// Finds and masks the sensitive parts of ONE complete text value (a
+    /// cell, a message field). `out` is appended to only when something was
+    /// masked. Counts `scanned`, `masked` and the entities in `receipt`.
+    pub fn mask_text(
+        &self,
+        sink: Sink,
+        value: &[u8],
+        out: &mut Vec<u8>,
+        receipt: &mut Receipt,
+    ) -> Outcome {
+        receipt.scanned += 1;
+        let wanted = self.wanted(sink);
+        if wanted.is_empty() || !self.engine.suspicious(value, wanted) {
+            return Outcome::Same;
+        }
+        let findings = self.find(value, wanted);
+        if findings.is_empty() {
+            return Outcome::Same;
+        }
+        let mut done = 0;
+        out.reserve(value.len());
+        for f in &findings {
+            out.extend_from_slice(value.get(done..f.start).unwrap_or_default());
+            self.put(sink, f.entity, f.score, value.get(f.start..f.end).unwrap_or_default(), out);
+            receipt.add(f.entity);
+            done = f.end;
+        }
+        out.extend_from_slice(value.get(done..).unwrap_or_default());
+        receipt.masked += 1;
+        Outcome::Replaced
+    }
+
+    /// What would be found in a text, in order and without overlaps: the
+    /// entities named by any rule, with at least that rule's score. Offsets
+    /// are bytes.
+    pub fn analyze(&self, text: &[u8]) -> std::vec::IntoIter<Finding> {
+        self.find(text, &self.wanted_any).into_iter()
+    }
+
+    /// Appends the masked form of one finding.
+    pub(crate) fn put(
+        &self,
+        sink: Sink,
+        entity: Entity,
+        score: f32,
+        value: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        let name = self.entity_name(entity);
+        match self.operator_for(sink, entity, score) {
+            Some(Operator::Redact) => {}
+            Some(op) if value.len() <= MAX_OPERAND => {
+                // `null` is refused for entity rules when compiled.
+                let (Applied::Text | Applied::Null) = op.apply_as(name, value, out);
+            }
+            _ => operator::placeholder(name, out),
+        }
+    }
+
+    /// The operator for a finding.
+    pub(crate) fn operator_for(&self, sink: Sink, entity: Entity, score: f32) -> Option<&Operator> {
+        let rules = self.by_entity.get(entity.slot())?;
+        rules.iter().find(|r| score >= r.threshold).map(|r| r.operator(sink))
+    }
+
+    /// Findings of the wanted entities, ordered, without overlaps.
+    fn find(&self, text: &[u8], wanted: &Wanted) -> Vec<Finding> {
+        let mut found = self.engine.find(text, wanted);
+        if wanted.custom {
+            crate::custom::find(&self.recognizers, text, wanted, &mut found);
+        }
+        found
+    }
+
+    pub(crate) fn wanted(&self, sink: Sink) -> &Wanted {
+        match sink {
+            Sink::Client => &self.wanted_client,
+            Sink::Record => &self.wanted_record,
+        }
+    }
+
+    /// The first rule that names this column.
+    #[must_use]
+    pub fn column_rule(&self, name: ColumnName<'_>) -> Option<&ColumnRule> {
+        column::find(&self.columns, &name)
+    }
+
+    /// Whether there is any column rule.
+    #[must_use]
+    pub fn has_column_rules(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
+    /// Whether a column rule names any column of this table; `None` means any.
+    #[must_use]
+    pub fn protects_table(&self, schema: Option<&str>, table: Option<&str>) -> bool {
+        self.columns.iter().flat_map(|r| &r.columns).any(|c| c.matches_table(schema, table))
+    }
+
+    /// Whether text on its way to `sink` is searched for entities at all.
+    #[must_use]
+    pub fn scans(&self, sink: Sink) -> bool {
+        !self.wanted(sink).is_empty()
+    }
+
+    /// What to do with a protected value whose type cannot be masked.
+    #[must_use]
+    pub fn on_unmaskable(&self) -> OnUnmaskable {
+        self.on_unmaskable
+    }
+
+    /// Masks a whole number (the decimal text of an int8 or numeric) if it is
+    /// a card number: the answer has as many digits, no leading zero, fits
+    /// int8 and fails the Luhn test. A sign and a fraction stay as they are.
+    /// `None` when it is no card or the rule keeps it.
+    pub fn mask_digits(&self, sink: Sink, decimal: &str, receipt: &mut Receipt) -> Option<String> {
+        receipt.scanned += 1;
+        let wanted = self.wanted(sink);
+        if !wanted.has(Entity::CreditCard) {
+            return None;
+        }
+        let (sign, rest) = match decimal.strip_prefix('-') {
+            Some(rest) => ("-", rest),
+            None => ("", decimal),
+        };
+        let (whole, fraction) = match rest.find('.') {
+            Some(dot) => rest.split_at_checked(dot)?,
+            None => (rest, ""),
+        };
+        let f = self
+            .engine
+            .find(whole.as_bytes(), wanted)
+            .into_iter()
+            .find(|f| f.entity == Entity::CreditCard && f.start == 0 && f.end == whole.len())?;
+        let op = self.operator_for(sink, Entity::CreditCard, f.score)?;
+        let made = operator::mask_decimal(op, whole)?;
+        receipt.masked += 1;
+        receipt.add(Entity::CreditCard);
+        Some(format!("{sign}{made}{fraction}"))
+    }
+
+    /// A masker for text that arrives in pieces.
+    #[must_use]
+    pub fn stream(self: &Arc<Self>, sink: Sink) -> StreamMasker {
+        StreamMasker::new(Arc::clone(self), sink)
+    }
+
+    /// SHA-256 of the canonical configuration (without any key): what the
+    /// record names as the policy in force.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// An entity's name; the configured one for a custom recognizer.
+    #[must_use]
+    pub fn entity_name(&self, entity: Entity) -> &str {
+        match entity {
+            Entity::Custom(n) => {
+                self.recognizers.get(usize::from(n)).map_or("CUSTOM", |r| r.name.as_str())
+            }
+            e => e.name(),
+        }
+    }
+
+    /// What the rules ask of the scanner for these sinks.
+    pub(crate) fn wanted_of(by_entity: &[Vec<EntityRule>], sinks: &[Sink]) -> Wanted {
+        let mut w = Wanted::nothing();
+        for slot in 0..SLOTS {
+            let Some(entity) = Entity::from_slot(slot) else { continue };
+            let Some(rules) = by_entity.get(slot) else { continue };
+            // The first rule a score reaches decides: a `keep` above shields
+            // higher scores from what stands below.
+            let least = rules
+                .iter()
+                .filter(|r| sinks.iter().any(|s| !r.operator(*s).is_keep()))
+                .map(|r| r.threshold)
+                .fold(f32::INFINITY, f32::min);
+            if least.is_finite() {
+                w.want(entity, least);
+            }
+        }
+        w
+    }
+}
