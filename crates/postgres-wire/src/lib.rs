@@ -25,12 +25,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod auth;
 pub mod backend;
 pub mod error;
 pub mod frame;
 pub mod frontend;
+pub mod oid;
+mod quote;
 pub mod read;
 pub mod startup;
+pub mod value;
 pub mod write;
 
 pub use error::{Side, WireError, WriteError};
