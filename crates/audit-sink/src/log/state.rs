@@ -1,0 +1,272 @@
+//! What the appenders and the committer share: the queue, and where it will go.
+//!
+//! An appender decides, under the lock, in which frame and at which place in the
+//! ring its entry will lie. So a full ring is refused at once, and every entry
+//! that got a ticket has its room.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tlog::{CompactRange, Hash};
+
+use crate::error::{AppendError, Failed};
+use crate::frame::{self, RECORD_PREFIX, frame_len, records_offset};
+use crate::ring::{FIRST_FRAME, Place, RESERVE, SegmentState, Shape};
+
+/// Buffers kept for the next batches.
+const SPARE_BUFFERS: usize = 4;
+
+/// Entries that become one frame.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) place: Place,
+    /// Peaks before the first entry, when the frame is its segment's first.
+    pub(crate) base: Option<Vec<Hash>>,
+    pub(crate) first_index: u64,
+    pub(crate) count: u32,
+    /// Room for the header, then the records.
+    pub(crate) buf: Vec<u8>,
+    /// What the segment held before up to, when the frame is its first: must be known as
+    /// released on disk before it is overwritten.
+    pub(crate) overwrites: u64,
+    /// Where the segment before ended, when the frame is its segment's first.
+    pub(crate) left: Option<Place>,
+    pub(crate) closing: bool,
+    /// The tree after the last entry, once no more can join.
+    tree_after: Option<CompactRange>,
+}
+
+impl Batch {
+    pub(crate) fn record_bytes(&self) -> usize {
+        self.buf.len().saturating_sub(records_offset(self.base.is_some()))
+    }
+
+    fn len_with(&self, more: usize) -> usize {
+        frame_len(self.base.is_some(), self.record_bytes().saturating_add(more))
+    }
+
+    fn end(&self) -> Place {
+        Place { offset: self.place.offset + self.len_with(0) as u64, ..self.place }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Running,
+    /// No more entries are taken; what is queued is committed.
+    Closing,
+    Closed,
+    Failed(Failed),
+}
+
+/// The signed head as of the last durable frame.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadState {
+    pub(crate) size: u64,
+    pub(crate) root: Hash,
+    pub(crate) signature: [u8; 64],
+}
+
+pub(crate) struct State {
+    pub(crate) shape: Arc<Shape>,
+    pub(crate) phase: Phase,
+    /// The tree with all entries that have a ticket.
+    pub(crate) tree: CompactRange,
+    pub(crate) queue: VecDeque<Batch>,
+    /// Bytes of records in the queue.
+    pub(crate) queued: usize,
+    pub(crate) max_queue: usize,
+    /// Where the frame after the last one taken by the committer goes.
+    pub(crate) next: Place,
+    pub(crate) released: u64,
+    pub(crate) segments: Vec<SegmentState>,
+    pub(crate) head: Option<HeadState>,
+    pub(crate) idle: bool,
+    pub(crate) spare: Vec<Vec<u8>>,
+}
+
+/// Where the next entry goes.
+#[derive(Clone, Copy)]
+enum Slot {
+    /// Into the last batch of the queue.
+    Join,
+    /// Into a new batch.
+    New(Place),
+}
+
+impl State {
+    fn check_phase(&self) -> Result<(), AppendError> {
+        match &self.phase {
+            Phase::Running => Ok(()),
+            Phase::Failed(failed) => Err(AppendError::Failed(failed.clone())),
+            Phase::Closing | Phase::Closed => Err(AppendError::Closed),
+        }
+    }
+
+    /// Takes all entries or none. `leaves` are their hashes, in the same order.
+    pub(crate) fn append<E: AsRef<[u8]>>(
+        &mut self,
+        entries: &[E],
+        leaves: &[Hash],
+    ) -> Result<u64, AppendError> {
+        self.check_phase()?;
+        let first = self.tree.size();
+        if first.saturating_add(entries.len() as u64) > tlog::MAX_TREE_SIZE {
+            return Err(AppendError::RingFull);
+        }
+        if let [entry] = entries {
+            let slot = self.slot_for(entry.as_ref().len() + RECORD_PREFIX)?;
+            self.check_queue(entry.as_ref().len())?;
+            self.put(slot, entry.as_ref(), leaves.first().copied());
+            return Ok(first);
+        }
+        self.check_all(entries)?;
+        for (entry, leaf) in entries.iter().zip(leaves) {
+            let slot = self.slot_for(entry.as_ref().len() + RECORD_PREFIX)?;
+            self.put(slot, entry.as_ref(), Some(*leaf));
+        }
+        Ok(first)
+    }
+
+    fn check_queue(&self, more: usize) -> Result<(), AppendError> {
+        // An empty queue takes anything: a limit below one entry must not block for ever.
+        if self.queued > 0 && self.queued.saturating_add(more) > self.max_queue {
+            return Err(AppendError::QueueFull);
+        }
+        Ok(())
+    }
+
+    /// Walks through the places of several entries without taking them.
+    fn check_all<E: AsRef<[u8]>>(&self, entries: &[E]) -> Result<(), AppendError> {
+        self.check_queue(entries.iter().map(|e| e.as_ref().len()).sum())?;
+        let mut planned: Option<(Place, usize)> =
+            self.queue.back().map(|b| (b.place, b.record_bytes()));
+        let mut laps = 0;
+        for entry in entries {
+            let need = entry.as_ref().len() + RECORD_PREFIX;
+            if let Some((place, bytes)) = planned
+                && self.fits(place, bytes + need)
+            {
+                planned = Some((place, bytes + need));
+                continue;
+            }
+            let after = planned.map_or(self.next, |(place, bytes)| Place {
+                offset: place.offset + frame_len(place.offset == FIRST_FRAME, bytes) as u64,
+                ..place
+            });
+            let place = self.place_for(after, need)?;
+            laps += u32::from(place.segment != after.segment);
+            if laps >= self.shape.segments {
+                return Err(AppendError::RingFull);
+            }
+            planned = Some((place, need));
+        }
+        Ok(())
+    }
+
+    /// Whether a frame with so many bytes of records may lie at a place.
+    fn fits(&self, place: Place, record_bytes: usize) -> bool {
+        let len = frame_len(place.offset == FIRST_FRAME, record_bytes);
+        len <= self.shape.max_frame()
+            && place.offset + len as u64 + RESERVE <= self.shape.segment_bytes
+    }
+
+    fn slot_for(&self, need: usize) -> Result<Slot, AppendError> {
+        let after = match self.queue.back() {
+            Some(last) if !last.closing && self.fits(last.place, last.record_bytes() + need) => {
+                return Ok(Slot::Join);
+            }
+            Some(last) => last.end(),
+            None => self.next,
+        };
+        self.place_for(after, need).map(Slot::New)
+    }
+
+    fn place_for(&self, after: Place, need: usize) -> Result<Place, AppendError> {
+        if self.fits(after, need) {
+            return Ok(after);
+        }
+        let segment = self.shape.next(after.segment);
+        let free = self
+            .segments
+            .get(segment as usize)
+            .is_some_and(|s| !s.used || s.end_index <= self.released);
+        let place = Place { segment, offset: FIRST_FRAME };
+        if free && self.fits(place, need) { Ok(place) } else { Err(AppendError::RingFull) }
+    }
+
+    fn put(&mut self, slot: Slot, entry: &[u8], leaf: Option<Hash>) {
+        if let Slot::New(place) = slot {
+            self.start_batch(place);
+        }
+        let Some(batch) = self.queue.back_mut() else { return };
+        let before = batch.buf.len();
+        if !frame::push_record(&mut batch.buf, entry) {
+            return;
+        }
+        self.queued += batch.buf.len() - before;
+        batch.count += 1;
+        if let Some(leaf) = leaf {
+            self.tree.push(leaf);
+        }
+        let segment = batch.place.segment as usize;
+        if let Some(state) = self.segments.get_mut(segment) {
+            state.end_index = self.tree.size();
+        }
+    }
+
+    fn start_batch(&mut self, place: Place) {
+        let after = self.queue.back().map_or(self.next, Batch::end);
+        if let Some(last) = self.queue.back_mut() {
+            last.tree_after = Some(self.tree.clone());
+        }
+        let first = place.offset == FIRST_FRAME;
+        let mut buf = self.spare.pop().unwrap_or_default();
+        buf.clear();
+        buf.resize(records_offset(first), 0);
+        let mut overwrites = 0;
+        if first && let Some(state) = self.segments.get_mut(place.segment as usize) {
+            overwrites = if state.used { state.end_index } else { 0 };
+            state.used = true;
+            state.end_index = self.tree.size();
+            state.frames.clear();
+        }
+        self.queue.push_back(Batch {
+            place,
+            base: first.then(|| self.tree.peaks().to_vec()),
+            first_index: self.tree.size(),
+            count: 0,
+            buf,
+            overwrites,
+            left: (first && after != place).then_some(after),
+            closing: false,
+            tree_after: None,
+        });
+    }
+
+    /// Queues a frame without entries, if there is room for one.
+    pub(crate) fn mark(&mut self, closing: bool) {
+        let after = self.queue.back().map_or(self.next, Batch::end);
+        if let Ok(place) = self.place_for(after, 0) {
+            self.start_batch(place);
+            if let Some(batch) = self.queue.back_mut() {
+                batch.closing = closing;
+            }
+        }
+    }
+
+    /// The next batch for the committer, and the tree after it.
+    pub(crate) fn take(&mut self) -> Option<(Batch, CompactRange)> {
+        let mut batch = self.queue.pop_front()?;
+        self.queued = self.queued.saturating_sub(batch.record_bytes());
+        self.next = batch.end();
+        let tree = batch.tree_after.take().unwrap_or_else(|| self.tree.clone());
+        Some((batch, tree))
+    }
+
+    pub(crate) fn give_back(&mut self, buf: Vec<u8>) {
+        if self.spare.len() < SPARE_BUFFERS {
+            self.spare.push(buf);
+        }
+    }
+}
