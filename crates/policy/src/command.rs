@@ -1,0 +1,75 @@
+//! What is judged: who asks, and for what.
+
+/// Who asks, borrowed from wherever it lives.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// human, agent, workload, ci.
+    pub kind: &'a str,
+    /// The issuer that vouches for the subject.
+    pub issuer: &'a str,
+    /// The subject.
+    pub subject: &'a str,
+    /// Groups.
+    pub groups: &'a [String],
+    /// Subjects it acts for, outermost actor first; empty when it acts for itself.
+    pub on_behalf_of: &'a [String],
+}
+
+/// How a resource is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read.
+    Read,
+    /// Changed.
+    Write,
+}
+
+/// Something an action touches: a table, a path, a Kubernetes object.
+#[derive(Debug, Clone, Copy)]
+pub struct Resource<'a> {
+    /// Its name as the protocol writes it.
+    pub name: &'a str,
+    /// Whether the name says which namespace the resource is in. If not (an SQL table without its
+    /// schema), a deny rule matches when the name in *any* namespace, `x.name`, would match; an
+    /// allow rule goes by the name as it stands.
+    pub qualified: bool,
+    /// How it is used.
+    pub access: Access,
+}
+
+/// One thing a command does: a SQL statement, a file operation, an API call.
+#[derive(Debug, Clone, Copy)]
+pub struct Action<'a> {
+    /// The operation, in the protocol's words: `DELETE`, `GET`, `exec`.
+    pub operation: &'a str,
+    /// The class, in the protocol's words: `read`, `write`.
+    pub class: &'a str,
+    /// What it touches.
+    pub resources: &'a [Resource<'a>],
+    /// Flags that are set.
+    pub flags: &'a [&'a str],
+}
+
+/// All of what is asked for at once. Every action is judged; the worst verdict is the command's.
+#[derive(Debug, Clone, Copy)]
+pub struct Command<'a> {
+    /// The protocol's name: `postgres`, `ssh`, `http`.
+    pub protocol: &'a str,
+    /// The target's name.
+    pub target: &'a str,
+    /// What is done. No action at all is judged as one without operation, class or resource.
+    pub actions: &'a [Action<'a>],
+}
+
+/// The words a protocol uses in its actions, so that a rule with any other word is a mistake.
+#[derive(Debug, Clone, Copy)]
+pub struct Vocabulary {
+    /// The protocol's name.
+    pub protocol: &'static str,
+    /// Classes.
+    pub classes: &'static [&'static str],
+    /// Operations; empty means any word (HTTP methods, API verbs can't all be listed).
+    pub operations: &'static [&'static str],
+    /// Flags.
+    pub flags: &'static [&'static str],
+}

@@ -1,0 +1,153 @@
+//! Rules as they are written in the configuration.
+
+use serde::{Deserialize, Serialize};
+
+/// The `[policy]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What happens to an action that no rule matches; deny unless written otherwise.
+    #[serde(default)]
+    pub default: Fallback,
+    /// The rules, in order: the first that matches an action decides it.
+    #[serde(default, rename = "rule", skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+}
+
+/// What happens to an action that no rule matches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fallback {
+    /// Refuse it.
+    #[default]
+    Deny,
+    /// Let it through.
+    Allow,
+}
+
+/// What a matching rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Let it through.
+    Allow,
+    /// Refuse it.
+    Deny,
+    /// Wait for an approval. Has its place here; loading such a rule is refused for now.
+    Hold,
+}
+
+/// One `[[policy.rule]]`. Every condition that is written must hold; within a list one is enough.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Its name, in refusals and records. Unique.
+    pub name: String,
+    /// What it does.
+    pub effect: Effect,
+    /// Who it is about; everybody when left out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub principals: Principals,
+    /// Names of targets, `*` and `?` as wildcards; every target when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<Vec<String>>,
+    /// What is asked for; anything when left out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub when: When,
+    /// Shown to whoever is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Who a rule is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Principals {
+    /// Kinds: human, agent, workload, ci.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<OneOrMany>,
+    /// Member of any of these groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
+    /// Subjects, wildcards allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subjects: Option<Vec<String>>,
+    /// Issuers, exactly as in the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuers: Option<Vec<String>>,
+    /// Acts for one of these subjects (anywhere in the delegation chain), wildcards allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<Vec<String>>,
+    /// Acts for somebody (true) or for itself (false).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegated: Option<bool>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// Only this protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<OneOrMany>,
+    /// Classes of action, in the protocol's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<OneOrMany>,
+    /// Operations, in the protocol's words, upper and lower case alike, wildcards allowed
+    /// (`DROP *`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operations: Option<Vec<String>>,
+    /// Patterns for the action's resources, wildcards allowed. A deny rule matches when *any*
+    /// resource does; an allow rule only when *every* resource does, and there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Vec<String>>,
+    /// Only resources used in this way count (for an allow rule: all must be). Without
+    /// `resources`, the same as `resources = ["*"]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessWord>,
+    /// Any of these flags, in the protocol's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flags: Option<Vec<String>>,
+}
+
+/// How a resource is used, in a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessWord {
+    /// Read.
+    Read,
+    /// Changed.
+    Write,
+}
+
+/// One word, or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// The words as a list.
+    #[must_use]
+    pub fn words(&self) -> &[String] {
+        match self {
+            Self::One(word) => std::slice::from_ref(word),
+            Self::Many(words) => words,
+        }
+    }
+}
+
+impl Serialize for OneOrMany {
+    /// Always as a list, so that both ways of writing one word have the same digest.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.words().serialize(serializer)
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

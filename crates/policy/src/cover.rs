@@ -1,0 +1,142 @@
+//! Which rules an earlier rule makes useless.
+//!
+//! A rule is cut into cells, one for each combination of a word from each of its lists; it can
+//! never fire if every cell is covered by one earlier rule. "Covered" is decided list by list and
+//! may say no where the answer is yes: what is reported is certain, what is not may still be dead.
+
+use crate::config::{AccessWord, Effect, OneOrMany, Rule};
+use crate::glob;
+
+/// Most cells a rule is cut into; a rule with more is compared as a whole.
+const MAX_CELLS: usize = 1024;
+
+/// The earlier rules that together leave nothing for `rule`, by index; none if it may fire.
+pub(crate) fn shadowed(rule: &Rule, earlier: &[Rule]) -> Option<Vec<usize>> {
+    let mut by: Vec<usize> = Vec::new();
+    for cell in cells(rule) {
+        let at = earlier.iter().position(|wide| covers(wide, &cell))?;
+        if !by.contains(&at) {
+            by.push(at);
+        }
+    }
+    by.sort_unstable();
+    Some(by)
+}
+
+/// The rule with each list cut down to one word, in all combinations.
+fn cells(rule: &Rule) -> Vec<Rule> {
+    type Slot = fn(&mut Rule) -> Option<&mut Vec<String>>;
+    let mut whole = rule.clone();
+    for words in [&mut whole.principals.kind, &mut whole.when.protocol, &mut whole.when.class] {
+        if let Some(words) = words {
+            *words = OneOrMany::Many(words.words().to_vec());
+        }
+    }
+    fn many(words: &mut Option<OneOrMany>) -> Option<&mut Vec<String>> {
+        match words {
+            Some(OneOrMany::Many(words)) => Some(words),
+            _ => None,
+        }
+    }
+    let slots: [Slot; 11] = [
+        |it| many(&mut it.principals.kind),
+        |it| it.principals.groups.as_mut(),
+        |it| it.principals.subjects.as_mut(),
+        |it| it.principals.issuers.as_mut(),
+        |it| it.principals.on_behalf_of.as_mut(),
+        |it| it.targets.as_mut(),
+        |it| many(&mut it.when.protocol),
+        |it| many(&mut it.when.class),
+        |it| it.when.operations.as_mut(),
+        |it| it.when.flags.as_mut(),
+        // An allow rule's resources hold together: all must fit.
+        |it| if it.effect == Effect::Allow { None } else { it.when.resources.as_mut() },
+    ];
+    let mut out = vec![whole];
+    for slot in slots {
+        let Some(words) = out.first_mut().and_then(slot).map(|words| words.clone()) else {
+            continue;
+        };
+        if out.len().saturating_mul(words.len()) > MAX_CELLS {
+            continue;
+        }
+        let mut next = Vec::with_capacity(out.len() * words.len());
+        for cell in out {
+            for word in &words {
+                let mut cut = cell.clone();
+                if let Some(list) = slot(&mut cut) {
+                    *list = vec![word.clone()];
+                }
+                next.push(cut);
+            }
+        }
+        out = next;
+    }
+    out
+}
+
+/// Whether everything that matches `narrow` matches `wide`.
+fn covers(wide: &Rule, narrow: &Rule) -> bool {
+    let equal = |a: &str, b: &str| a == b;
+    let (a, b) = (&wide.principals, &narrow.principals);
+    let (x, y) = (&wide.when, &narrow.when);
+    let delegated = match a.delegated {
+        None => true,
+        Some(true) => b.delegated == Some(true) || b.on_behalf_of.is_some(),
+        Some(false) => b.delegated == Some(false),
+    };
+    delegated
+        && words(a.kind.as_ref(), b.kind.as_ref(), equal)
+        && lists(a.groups.as_deref(), b.groups.as_deref(), equal)
+        && lists(a.subjects.as_deref(), b.subjects.as_deref(), glob::covers)
+        && lists(a.issuers.as_deref(), b.issuers.as_deref(), equal)
+        && lists(a.on_behalf_of.as_deref(), b.on_behalf_of.as_deref(), glob::covers)
+        && lists(wide.targets.as_deref(), narrow.targets.as_deref(), glob::covers)
+        && words(x.protocol.as_ref(), y.protocol.as_ref(), equal)
+        && words(x.class.as_ref(), y.class.as_ref(), equal)
+        && lists(x.operations.as_deref(), y.operations.as_deref(), |wide, narrow| {
+            glob::covers(&wide.to_ascii_uppercase(), &narrow.to_ascii_uppercase())
+        })
+        && lists(x.flags.as_deref(), y.flags.as_deref(), equal)
+        && resources(wide, narrow)
+}
+
+/// Every word of `narrow` is covered by one of `wide`; a missing list is everything.
+fn lists(
+    wide: Option<&[String]>,
+    narrow: Option<&[String]>,
+    covers: impl Fn(&str, &str) -> bool,
+) -> bool {
+    match (wide, narrow) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(wide), Some(narrow)) => {
+            narrow.iter().all(|narrow| wide.iter().any(|wide| covers(wide, narrow)))
+        }
+    }
+}
+
+fn words(
+    wide: Option<&OneOrMany>,
+    narrow: Option<&OneOrMany>,
+    covers: impl Fn(&str, &str) -> bool,
+) -> bool {
+    lists(wide.map(OneOrMany::words), narrow.map(OneOrMany::words), covers)
+}
+
+/// An allow rule asks for every resource, a deny rule for any.
+fn resources(wide: &Rule, narrow: &Rule) -> bool {
+    let asks = |rule: &Rule| rule.when.resources.is_some() || rule.when.access.is_some();
+    if !asks(wide) {
+        return true;
+    }
+    if !asks(narrow) || wide.effect == Effect::Allow && narrow.effect != Effect::Allow {
+        return false;
+    }
+    let used =
+        |access: Option<AccessWord>| wide.when.access.is_none() || wide.when.access == access;
+    let all = ["*".to_owned()];
+    let (x, y) = (wide.when.resources.as_deref(), narrow.when.resources.as_deref());
+    used(narrow.when.access)
+        && lists(Some(x.unwrap_or(&all)), Some(y.unwrap_or(&all)), glob::covers)
+}
