@@ -10,6 +10,9 @@
 //!
 //! - [`frame`]: where a message ends. [`startup`]: the packets before the first frame.
 //! - [`frontend`], [`backend`]: readers. [`write`](mod@write): writers.
+//! - [`auth`]: logging in to a server; reading a client's bearer token.
+//! - [`oid`], [`value`]: types, and values as text.
+//! - [`mask`]: rewriting cells, rows, errors. [`copy`]: rewriting COPY streams.
 //!
 //! ```
 //! use postgres_wire::{Side, frame::{Framed, Limits, next_frame}, frontend, write};
@@ -27,9 +30,11 @@
 
 pub mod auth;
 pub mod backend;
+pub mod copy;
 pub mod error;
 pub mod frame;
 pub mod frontend;
+pub mod mask;
 pub mod oid;
 mod quote;
 pub mod read;

@@ -115,3 +115,6 @@ oids! {
 
 /// OID of `unknown`: a literal whose type was never decided. Text.
 pub const UNKNOWN: u32 = 705;
+
+/// No type: what a client may give for a parameter, and what class `Unknown` is left with.
+pub const UNSPECIFIED: u32 = 0;

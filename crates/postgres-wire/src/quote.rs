@@ -1,34 +1,31 @@
 //! How the server quotes elements of arrays, fields of records and bounds of ranges.
 
 /// Appends one element of an array in text format, quoted if it must be.
-pub(crate) fn push_array_element(out: &mut String, text: &str) {
-    let special = |b: u8| matches!(b, b'{' | b'}' | b',' | b'"' | b'\\') || is_space(b);
-    if text.is_empty() || text.eq_ignore_ascii_case("NULL") || text.bytes().any(special) {
-        push_backslashed(out, text);
-    } else {
-        out.push_str(text);
+pub(crate) fn array_element(out: &mut Vec<u8>, text: &[u8]) {
+    let special = |b: &u8| matches!(b, b'{' | b'}' | b',' | b'"' | b'\\') || is_space(*b);
+    if !text.is_empty() && !text.eq_ignore_ascii_case(b"NULL") && !text.iter().any(special) {
+        out.extend_from_slice(text);
+        return;
     }
+    out.push(b'"');
+    for &b in text {
+        if matches!(b, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(b);
+    }
+    out.push(b'"');
 }
 
 /// Appends one field of a record in text format, quoted if it must be.
-pub(crate) fn push_record_field(out: &mut String, text: &str) {
-    let special = |b: u8| matches!(b, b'(' | b')' | b',' | b'"' | b'\\') || is_space(b);
-    if text.is_empty() || text.bytes().any(special) {
-        push_doubled(out, text);
-    } else {
-        out.push_str(text);
-    }
+pub(crate) fn record_field(out: &mut Vec<u8>, text: &[u8]) {
+    doubled(out, text, |b| matches!(b, b'(' | b')' | b',' | b'"' | b'\\') || is_space(b));
 }
 
 /// Appends a bound of a range in text format, quoted if it must be.
-pub(crate) fn push_range_bound(out: &mut String, text: &str) {
-    let special =
-        |b: u8| matches!(b, b'(' | b')' | b'[' | b']' | b',' | b'"' | b'\\') || is_space(b);
-    if text.is_empty() || text.bytes().any(special) {
-        push_doubled(out, text);
-    } else {
-        out.push_str(text);
-    }
+pub(crate) fn range_bound(out: &mut Vec<u8>, text: &[u8]) {
+    let special = |b| matches!(b, b'(' | b')' | b'[' | b']' | b',' | b'"' | b'\\') || is_space(b);
+    doubled(out, text, special);
 }
 
 /// The server's `isspace` for quoting: ASCII white space.
@@ -36,24 +33,24 @@ pub(crate) const fn is_space(b: u8) -> bool {
     matches!(b, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
-fn push_backslashed(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        if matches!(c, '"' | '\\') {
-            out.push('\\');
-        }
-        out.push(c);
+fn doubled(out: &mut Vec<u8>, text: &[u8], special: impl Fn(u8) -> bool) {
+    if !text.is_empty() && !text.iter().any(|b| special(*b)) {
+        out.extend_from_slice(text);
+        return;
     }
-    out.push('"');
+    out.push(b'"');
+    for &b in text {
+        if matches!(b, b'"' | b'\\') {
+            out.push(b);
+        }
+        out.push(b);
+    }
+    out.push(b'"');
 }
 
-fn push_doubled(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        if matches!(c, '"' | '\\') {
-            out.push(c);
-        }
-        out.push(c);
-    }
-    out.push('"');
+/// Appends what `quote` makes of `text` to a `String`: quoting only adds ASCII.
+pub(crate) fn push_str(out: &mut String, text: &str, quote: fn(&mut Vec<u8>, &[u8])) {
+    let mut bytes = Vec::with_capacity(text.len() + 2);
+    quote(&mut bytes, text.as_bytes());
+    out.push_str(&String::from_utf8_lossy(&bytes));
 }

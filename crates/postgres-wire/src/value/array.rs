@@ -78,7 +78,7 @@ pub(super) fn decode(bytes: &[u8], out: &mut String, depth: usize) -> Option<()>
             Some(value) => {
                 element.clear();
                 super::binary_text(header.element, value, &mut element, depth + 1)?;
-                crate::quote::push_array_element(out, &element);
+                crate::quote::push_str(out, &element, crate::quote::array_element);
             }
         }
         out.extend(std::iter::repeat_n('}', closes));
@@ -103,7 +103,7 @@ pub(super) fn decode_record(bytes: &[u8], out: &mut String, depth: usize) -> Opt
         if let Some(value) = r.value("").ok()? {
             field.clear();
             super::binary_text(oid, value, &mut field, depth + 1)?;
-            crate::quote::push_record_field(out, &field);
+            crate::quote::push_str(out, &field, crate::quote::record_field);
         }
     }
     out.push(')');
@@ -126,7 +126,7 @@ pub(super) fn decode_range(
     let mut bound = |out: &mut String| {
         let mut text = String::new();
         super::binary_text(element, r.value("").ok()??, &mut text, depth + 1)?;
-        crate::quote::push_range_bound(out, &text);
+        crate::quote::push_str(out, &text, crate::quote::range_bound);
         Some(())
     };
     out.push(if flags & LOWER_INCLUSIVE != 0 { '[' } else { '(' });

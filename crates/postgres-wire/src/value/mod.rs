@@ -12,6 +12,7 @@ mod net;
 mod numeric;
 
 pub use array::{ArrayHeader, MAX_DIMENSIONS};
+pub(crate) use encode::can_encode;
 pub use encode::{EncodeError, encode_binary};
 
 use crate::frontend::Format;
