@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use aws_lc_rs::signature::{self, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use base64::Engine as _;
@@ -166,9 +167,11 @@ impl fmt::Debug for SecretBytes {
     }
 }
 
-/// A private key with its name: signs notes. `Debug` prints the name and `***`.
+/// A private key with its name: signs notes. `Debug` prints the name and `***`. Clones share the
+/// one key.
+#[derive(Clone)]
 pub struct Signer {
-    pair: Ed25519KeyPair,
+    pair: Arc<Ed25519KeyPair>,
     verifier: Verifier,
 }
 
@@ -200,7 +203,7 @@ impl Signer {
 
     fn from_pair(name: &str, pair: Ed25519KeyPair) -> Result<Self, KeyError> {
         let public = pair.public_key().as_ref().try_into().map_err(|_| KeyError::Private)?;
-        Ok(Self { verifier: Verifier::new(name, public)?, pair })
+        Ok(Self { verifier: Verifier::new(name, public)?, pair: Arc::new(pair) })
     }
 
     /// The private key as PKCS#8 (DER).
