@@ -4,6 +4,7 @@ mod bench;
 mod fuzz;
 mod packages;
 mod stage;
+mod suites;
 mod survivors;
 mod test;
 
@@ -23,6 +24,14 @@ Tasks
                     --quick: unit tests only, no servers.
                     Options after -- go to `cargo test`, for instance
                     cargo xtask test -- -p postgres attack_
+  suites [regress|isolation|pipeline] [--host H] [--port P] [--user U] [--ca FILE]
+                    PostgreSQL's own conformance suites. Without --port: against
+                    a private server, directly (the baseline). With it: through
+                    whatever listens there, for instance a proxy; the server
+                    behind it must run on this machine as user postgres with
+                    max_prepared_transactions of 2 or more, and the login must
+                    be a superuser's. PGPASSWORD is the password or token; with
+                    --ca, TLS with full verification.
   bench <name>      Measure one thing and print a table with ratios:
                       masking    GB/s of the masker, recall, false positives
                       audit      durable entries a second, against a bare loop
@@ -51,6 +60,7 @@ fn main() -> ExitCode {
         "setup" => packages::ensure(),
         "test" => test::run(&rest),
         "bench" => bench::run(&rest),
+        "suites" => suites::run(&rest),
         "fuzz" => fuzz::run(&rest),
         "-h" | "--help" | "help" => {
             print!("{HELP}");

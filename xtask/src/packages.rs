@@ -48,12 +48,6 @@ const NEEDS: &[Need] = &[
         there: || program("openssl"),
     },
     Need {
-        what: "libpq's headers (for PostgreSQL's own pipeline tests)",
-        debian: &["libpq-dev"],
-        otherwise: "install libpq's development files",
-        there: || Path::new("/usr/include/postgresql/libpq-fe.h").exists(),
-    },
-    Need {
         what: "Python 3 with venv",
         debian: &["python3", "python3-venv"],
         otherwise: "install Python 3.9 or newer",
@@ -76,9 +70,9 @@ const NEEDS: &[Need] = &[
         there: || program("node") && program("npm"),
     },
     Need {
-        what: "Go 1.24 or newer",
+        what: "Go 1.25 or newer",
         debian: &[],
-        otherwise: "install Go 1.24 or newer (Debian 12's is too old)",
+        otherwise: "install Go 1.25 or newer (Debian 12's is too old)",
         there: || program("go"),
     },
 ];

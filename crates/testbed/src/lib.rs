@@ -11,8 +11,8 @@
 //! * **server**: a process of a program we did not write, held by a handle
 //!   ([`Postgres`], [`PgBouncer`], [`OidcProvider`]);
 //! * **client**: a small program in `assets/clients/` that plays the common
-//!   script through one driver;
-//! * **suite**: a conformance suite of PostgreSQL's own;
+//!   script through one driver ([`clients`]);
+//! * **suite**: a conformance suite of PostgreSQL's own ([`suites`]);
 //! * **missing**: a program this machine does not have ([`Error::Missing`]):
 //!   a named skip on a developer's machine, a failure when `CI=true`. Pass
 //!   every start through [`require`] to get that behaviour.
@@ -41,6 +41,7 @@
 //!
 //! Linux only: the watchdog looks into `/proc`.
 
+pub mod clients;
 mod dirs;
 mod error;
 mod http;
@@ -51,6 +52,7 @@ mod postgres;
 mod process;
 mod require;
 mod statement_log;
+pub mod suites;
 mod tls;
 
 pub use dirs::{cache_dir, logs_dir, spare_port};

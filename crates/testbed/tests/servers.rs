@@ -1,5 +1,10 @@
 //! The servers start, answer, and are gone afterwards.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
 
 use std::process::Command;
 
@@ -78,4 +83,45 @@ fn pgbouncer_stands_before_postgres() {
     assert_eq!(over_tcp(&pg, bouncer.port(), "", "select 2").unwrap(), "2");
     let all = pg.executed_statements().unwrap();
     assert!(all.iter().any(|e| e.sql == "select 2"), "{all:?}");
+}
+
+/// Started by the next test in a process of its own, which kills itself.
+#[test]
+fn helper_that_dies_without_cleaning_up() {
+    let Ok(report) = std::env::var("TESTBED_DIES") else { return };
+    let Some(pg) = require(Postgres::start(PgOptions::default())) else { return };
+    let pids = pg.psql("select string_agg(pid::text, ' ') from pg_stat_activity").unwrap();
+    let line = format!("{} {pids}\n{}", pg.pid().unwrap(), pg.socket_dir().display());
+    std::fs::write(report, line).unwrap();
+    let own = std::process::id().to_string();
+    Command::new("kill").args(["-s", "KILL", &own]).status().unwrap();
+}
+
+#[test]
+fn nothing_outlives_a_test_process_that_is_killed() {
+    if require(Postgres::start(PgOptions::default())).is_none() {
+        return;
+    }
+    let report = tempfile::NamedTempFile::new().unwrap();
+    let died = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "helper_that_dies_without_cleaning_up"])
+        .env("TESTBED_DIES", report.path())
+        .output()
+        .unwrap();
+    assert!(!died.status.success());
+    let text = std::fs::read_to_string(report.path()).unwrap();
+    let (pids, dir) = text.split_once('\n').unwrap();
+    assert!(!pids.is_empty());
+    let left = || {
+        // A process without a working folder has ended and waits for init.
+        let runs = |pid: &str| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok();
+        std::path::Path::new(dir).exists() || pids.split(' ').any(runs)
+    };
+    for _ in 0..200 {
+        if !left() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("after 20 s something is still there: {text}");
 }
