@@ -27,10 +27,9 @@ pub(crate) fn shadowed(rule: &Rule, earlier: &[Rule]) -> Option<Vec<usize>> {
 fn cells(rule: &Rule) -> Vec<Rule> {
     type Slot = fn(&mut Rule) -> Option<&mut Vec<String>>;
     let mut whole = rule.clone();
-    for words in [&mut whole.principals.kind, &mut whole.when.protocol, &mut whole.when.class] {
-        if let Some(words) = words {
-            *words = OneOrMany::Many(words.words().to_vec());
-        }
+    let lists = [&mut whole.principals.kind, &mut whole.when.protocol, &mut whole.when.class];
+    for words in lists.into_iter().flatten() {
+        *words = OneOrMany::Many(words.words().to_vec());
     }
     fn many(words: &mut Option<OneOrMany>) -> Option<&mut Vec<String>> {
         match words {

@@ -51,6 +51,8 @@ mod config;
 mod cover;
 pub mod glob;
 mod judge;
+#[cfg(test)]
+mod laws;
 
 pub use check::{Known, MAX_LIST_WORDS, MAX_RULES, Problem, ProblemKind, check};
 pub use command::{Access, Action, Command, Resource, Subject, Vocabulary};

@@ -1,0 +1,140 @@
+//! Mistakes in a configuration, and what is said about them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test code")]
+
+use policy::{Config, Known, Policy, Problem, ProblemKind, Vocabulary, check};
+
+const WORDS: &[Vocabulary] = &[
+    Vocabulary {
+        protocol: "postgres",
+        classes: &["session", "read", "write", "ddl"],
+        operations: &["SELECT", "DELETE", "COPY", "DROP TABLE"],
+        flags: &["missing_where"],
+    },
+    Vocabulary { protocol: "ssh", classes: &["exec"], operations: &[], flags: &["pty"] },
+];
+
+fn problems(rules: &str) -> Vec<Problem> {
+    let config: Config = toml::from_str(rules).unwrap();
+    let known = Known {
+        vocabularies: WORDS,
+        targets: Some(&["orders-eu", "orders-us", "hr"]),
+        kinds: Some(&["human", "agent"]),
+    };
+    let problems = check(&config, &known);
+    assert_eq!(Policy::compile(&config, &known).is_err(), !problems.is_empty());
+    problems
+}
+
+fn rule(name: &str, effect: &str, rest: &str) -> String {
+    format!("[[rule]]\nname = '{name}'\neffect = '{effect}'\n{rest}\n")
+}
+
+#[test]
+fn each_mistake_is_named_with_its_place() {
+    use ProblemKind::{Duplicate, Empty, NotAvailable, TooLarge, UnknownWord, Unreachable};
+    let long = format!("targets = ['{}']", "*".repeat(300));
+    let table: &[(&str, &str, ProblemKind, &str)] = &[
+        ("allow", "when = { class = 'raed' }", UnknownWord, ".when.class"),
+        ("allow", "when = { class = ['read', 'x'] }", UnknownWord, ".when.class"),
+        (
+            "deny",
+            "when = { protocol = 'postgres', operations = ['DELET'] }",
+            UnknownWord,
+            ".when.operations",
+        ),
+        ("deny", "when = { flags = ['no_where'] }", UnknownWord, ".when.flags"),
+        ("deny", "when = { protocol = 'mysql' }", UnknownWord, ".when.protocol"),
+        ("deny", "principals = { kind = 'robot' }", UnknownWord, ".principals.kind"),
+        ("deny", "when = { class = [] }", Empty, ".when.class"),
+        ("deny", "targets = []", Empty, ".targets"),
+        ("deny", "principals = { groups = [] }", Empty, ".principals.groups"),
+        ("deny", "when = { resources = [''] }", Empty, ".when.resources"),
+        ("hold", "", NotAvailable, ".effect"),
+        ("deny", "targets = ['payments']", Unreachable, ".targets"),
+        ("deny", "targets = ['hr', 'payments']", Unreachable, ".targets"),
+        (
+            "deny",
+            "principals = { delegated = false, on_behalf_of = ['*'] }",
+            Unreachable,
+            ".principals",
+        ),
+        ("deny", "when = { class = 'exec', flags = ['missing_where'] }", Unreachable, ".when"),
+        ("deny", "when = { protocol = 'ssh', class = 'ddl' }", UnknownWord, ".when.class"),
+        ("deny", &long, TooLarge, ".targets"),
+    ];
+    for (effect, rest, kind, path) in table {
+        let found = problems(&rule("r", effect, rest));
+        let path = format!("policy.rule[0]{path}");
+        assert!(found.iter().any(|it| it.kind == *kind && it.path == path), "{rest}: {found:?}");
+    }
+    let found = problems(&(rule("r", "deny", "targets = ['hr']") + &rule("r", "allow", "")));
+    assert_eq!(
+        (found.len(), found[0].kind, &*found[0].path),
+        (1, Duplicate, "policy.rule[1].name")
+    );
+    assert_eq!(problems(&rule("default", "deny", ""))[0].kind, Duplicate);
+    assert_eq!(problems(&rule(" ", "deny", ""))[0].kind, Empty);
+}
+
+#[test]
+fn all_mistakes_at_once() {
+    let text = rule("a", "hold", "when = { class = 'x' }") + &rule("a", "deny", "targets = ['zz']");
+    let paths: Vec<String> = problems(&text).into_iter().map(|it| it.path).collect();
+    let want = [
+        "policy.rule[0].effect",
+        "policy.rule[0].when.class",
+        "policy.rule[1].name",
+        "policy.rule[1].targets",
+    ];
+    assert_eq!(paths, want);
+}
+
+#[test]
+fn a_shadowed_rule_is_reported_with_what_shadows_it() {
+    let dead = |rules: String| {
+        problems(&rules).into_iter().find_map(|it| it.dead_rule.map(|at| (at, it.message)))
+    };
+    let same = rule("all", "deny", "") + &rule("x", "allow", "when = { class = 'read' }");
+    let (at, message) = dead(same).expect("dead");
+    assert_eq!(at, 1);
+    assert!(message.contains("`all`"), "{message}");
+    // Two rules that cover the third only together.
+    let both = rule("h", "deny", "principals = { kind = 'human' }")
+        + &rule("a", "allow", "principals = { kind = 'agent' }")
+        + &rule("x", "deny", "principals = { kind = ['human', 'agent'] }\ntargets = ['orders-*']");
+    assert_eq!(dead(both).expect("dead").0, 2);
+    // An allow rule for some resources leaves the deny rule its work: every against any.
+    let alive = rule("x", "allow", "when = { resources = ['*'] }")
+        + &rule("y", "deny", "when = { resources = ['hr.*'] }");
+    assert_eq!(dead(alive), None);
+    let alive = rule("x", "deny", "when = { class = 'read', resources = ['hr.*'] }")
+        + &rule("y", "deny", "when = { resources = ['hr.pay'] }");
+    assert_eq!(dead(alive), None);
+    let covered = rule("x", "deny", "when = { resources = ['hr.*'] }")
+        + &rule("y", "allow", "when = { resources = ['hr.pay', 'hr.a?'] }");
+    assert_eq!(dead(covered).expect("dead").0, 1);
+}
+
+#[test]
+fn unknown_keys_are_refused() {
+    for text in [
+        "defualt = 'allow'",
+        "[[rule]]\nname = 'a'\neffect = 'deny'\nwhere = 1",
+        "[[rule]]\nname = 'a'\neffect = 'maybe'",
+        "[[rule]]\nname = 'a'\neffect = 'deny'\nwhen = { klass = 'read' }",
+        "[[rule]]\nname = 'a'\neffect = 'deny'\nprincipals = { group = ['x'] }",
+        "[[rule]]\neffect = 'deny'",
+    ] {
+        assert!(toml::from_str::<Config>(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn nothing_is_found_where_nothing_is_wrong() {
+    let text = rule("no-payroll", "deny", "when = { resources = ['*.payroll*'] }")
+        + &rule("no-wide", "deny", "when = { flags = ['missing_where'] }")
+        + &rule("drops", "deny", "when = { operations = ['drop *'] }")
+        + &rule("read", "allow", "principals = { kind = 'agent' }\nwhen = { class = 'read' }")
+        + &rule("dba", "allow", "principals = { groups = ['dba'] }\ntargets = ['orders-*']");
+    assert_eq!(problems(&text), Vec::new());
+}
