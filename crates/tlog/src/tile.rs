@@ -260,6 +260,12 @@ impl Frontier {
         self.size
     }
 
+    /// The hashes of the partial tile on this level; empty when the edge has none there.
+    #[must_use]
+    pub fn hashes(&self, level: u8) -> &[Hash] {
+        self.levels.get(usize::from(level)).map_or(&[], Vec::as_slice)
+    }
+
     /// Appends a leaf; `full` gets every hash tile that this leaf completes.
     pub fn push(&mut self, leaf: Hash, mut full: impl FnMut(TilePath, Vec<u8>)) {
         let mut hash = leaf;
