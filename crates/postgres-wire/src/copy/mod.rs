@@ -331,6 +331,3 @@ impl<'a> RowOut<'a> {
         self.changed
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -54,6 +54,3 @@ pub enum CellOutcome {
 /// Looks at a text; if it answers [`CellOutcome::Replaced`] it has appended what takes
 /// the text's place. It must append nothing otherwise (what it did append is cut off).
 pub type CellFn<'f> = dyn FnMut(&[u8], &mut Vec<u8>) -> CellOutcome + 'f;
-
-#[cfg(test)]
-mod tests;

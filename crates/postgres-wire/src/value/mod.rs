@@ -210,6 +210,3 @@ pub(crate) fn push_json_string(out: &mut String, text: &str) {
     }
     out.push('"');
 }
-
-#[cfg(test)]
-mod tests;
