@@ -79,7 +79,7 @@ impl Claims {
         let mut all = Map::from_iter([
             ("iss".to_owned(), json!(iss)),
             ("iat".to_owned(), json!(iat)),
-            ("exp".to_owned(), json!(iat + self.lifetime.as_secs())),
+            ("exp".to_owned(), json!(iat.saturating_add(self.lifetime.as_secs()))),
             ("jti".to_owned(), json!(jti)),
         ]);
         all.extend(self.set);

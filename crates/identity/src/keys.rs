@@ -142,6 +142,9 @@ impl Keys {
         let result = tokio::time::timeout(FETCH_TIMEOUT, flight.fetch(context)).await;
         let result = result.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         let mut state = lock(&self.state);
+        // And again after it: an issuer that hangs must not make every login
+        // wait, one after the other.
+        state.last_attempt = Some(Instant::now());
         match result {
             Ok((set, fresh)) => {
                 let (fetched, kept) = (Instant::now(), set.thumbprints());

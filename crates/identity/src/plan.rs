@@ -237,7 +237,10 @@ fn source(path: &str, issuer: &IssuerConfig, problems: &mut Problems) -> Option<
             ("iss", format!("{base}/.well-known/openid-configuration"))
         }
     };
-    if !is_allowed_url(&url, issuer.allow_insecure_loopback) {
+    let allowed = |url: &str| is_allowed_url(url, issuer.allow_insecure_loopback);
+    // The issuer is looked at by itself too: `https://` alone has no host, but
+    // what is appended to it would look like one.
+    if !allowed(&url) || (key == "iss" && !allowed(&issuer.iss)) {
         problems.add(
             format!("{path}.{key}"),
             "is no `https://` address (plain `http://` to this machine needs `allow_insecure_loopback = true`)",

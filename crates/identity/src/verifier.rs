@@ -12,7 +12,7 @@ use crate::fetch::Fetch;
 use crate::jwks::Found;
 use crate::keys::{Context, Keys};
 use crate::lease::Grant;
-use crate::limits::RETRY_INTERVAL;
+use crate::limits::{MAX_NUMERIC_DATE, RETRY_INTERVAL};
 use crate::plan::{self, IssuerPlan};
 use crate::token::{self, Claims, Unverified};
 use crate::{
@@ -81,7 +81,7 @@ impl Verifier {
     ) -> Result<Verified, AuthError> {
         let raw = token.expose();
         let parsed = token::parse(raw)?;
-        let now = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()).min(MAX_NUMERIC_DATE);
         let issuer = self.0.by_iss.get(&parsed.claims.iss).ok_or(AuthError::UnknownIssuer)?;
         let algorithm = check_unsigned(&issuer.plan, &parsed, now)?;
         let thumbprint = self.check_signature(issuer, &parsed, algorithm, raw).await?;
