@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::cache::Cache;
 use crate::prescan::{self, Key};
 use crate::types::{Analysis, Class, ParseError};
-use crate::{parse, types};
+use crate::{depth, parse, types};
 
 /// Default of [`Limits::max_sql_bytes`]: 1 MiB.
 pub const DEFAULT_MAX_SQL_BYTES: usize = 1 << 20;
@@ -16,12 +16,13 @@ pub const DEFAULT_MAX_DEPTH: usize = 500;
 pub const DEFAULT_CACHE_ENTRIES: usize = 8_192;
 /// Default of [`Limits::cache_bytes`]: 16 MiB.
 pub const DEFAULT_CACHE_BYTES: usize = 16 << 20;
-/// Texts up to this length are parsed on the caller's stack; the depth they can reach was measured
-/// to fit in [`INLINE_STACK_BYTES`], debug build included (test `inline_texts_fit_the_stack`).
-pub const INLINE_MAX_BYTES: usize = 512;
-/// The free stack that an inline parse may need, bytes.
+/// Texts whose tree is no deeper than this (by the bound from their tokens) are parsed on the
+/// caller's stack. Levels.
+pub const INLINE_MAX_DEPTH: usize = 24;
+/// The free stack that an inline parse may need, debug build included. Bytes; held by the test
+/// `inline_texts_fit_the_stack`.
 pub const INLINE_STACK_BYTES: usize = 1 << 20;
-/// The stack of the thread that parses longer texts, bytes (address space, not memory: only
+/// The stack of the thread that parses deeper texts, bytes (address space, not memory: only
 /// touched pages count).
 pub const PARSER_STACK_BYTES: usize = 256 << 20;
 
@@ -96,8 +97,8 @@ impl Analyzer {
     /// [`parse_error`](Analysis::parse_error) and [`Class::Unknown`].
     ///
     /// `sql` is the body of a Query or Parse message without its closing NUL. A miss runs
-    /// PostgreSQL's parser on this thread (microseconds), or for texts over
-    /// [`INLINE_MAX_BYTES`] on one made for it, with a stack to match.
+    /// PostgreSQL's parser on this thread (microseconds), or for trees over
+    /// [`INLINE_MAX_DEPTH`] on one made for it, with a stack to match.
     #[must_use]
     pub fn analyze(&self, sql: &[u8], lexer: Lexer) -> Arc<Analysis> {
         if sql.len() > self.limits.max_sql_bytes {
@@ -145,8 +146,19 @@ impl Analyzer {
         }
         let Ok(text) = std::str::from_utf8(sql) else { return failed(ParseError::Encoding) };
         let max_depth = self.limits.max_depth;
-        let run = || parse::analyze(text, conforming, max_depth).unwrap_or_else(failed);
-        if sql.len() <= INLINE_MAX_BYTES {
+        // The scanner has no switch for the other mode; the parser has.
+        let tokens = if conforming { parse::scan(text) } else { None };
+        let depth = match (&tokens, conforming) {
+            (Some(tokens), _) => depth::bound(tokens),
+            // What doesn't scan doesn't parse; say so in the parser's words.
+            (None, true) => 0,
+            (None, false) => max_depth.min(sql.len()),
+        };
+        if depth > max_depth {
+            return failed(ParseError::TooDeep { max: max_depth });
+        }
+        let run = || parse::analyze(text, conforming, max_depth, tokens).unwrap_or_else(failed);
+        if depth <= INLINE_MAX_DEPTH {
             return run();
         }
         std::thread::scope(|scope| {

@@ -356,7 +356,7 @@ fn copy_query(context: &Context<'_>, node: &Node, range: &Range<usize>) -> Optio
     let text = context.text.get(range.clone())?;
     let (open, close) = (Token::Ascii40 as i32, Token::Ascii41 as i32);
     let (mut depth, mut start) = (0_usize, None);
-    for token in pg_query::scan_tokens(text).ok()? {
+    for token in crate::parse::scan(text)? {
         if token.token == open {
             depth += 1;
             if start.is_none() {

@@ -38,6 +38,7 @@ mod analyzer;
 mod cache;
 mod classify;
 mod collect;
+mod depth;
 pub mod functions;
 mod lineage;
 mod parse;
@@ -49,7 +50,7 @@ mod types;
 
 pub use analyzer::{
     Analyzer, DEFAULT_CACHE_BYTES, DEFAULT_CACHE_ENTRIES, DEFAULT_MAX_DEPTH, DEFAULT_MAX_SQL_BYTES,
-    INLINE_MAX_BYTES, INLINE_STACK_BYTES, Lexer, Limits, PARSER_STACK_BYTES, Stats,
+    INLINE_MAX_DEPTH, INLINE_STACK_BYTES, Lexer, Limits, PARSER_STACK_BYTES, Stats,
 };
 pub use types::{
     Access, Analysis, Class, ColumnName, Copy, CopyDirection, CopyEnd, CopyFormat, Detail, Flags,

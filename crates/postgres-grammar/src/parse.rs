@@ -12,15 +12,17 @@ use crate::types::{Analysis, Class, Literal, LiteralKind, ParseError, Statement}
 /// Longest parser message that is kept, bytes: it quotes the text.
 const MAX_MESSAGE_BYTES: usize = 300;
 
-/// Every fact about a text. Runs on the caller's stack.
+/// Nodes that one level of nesting may take in the tree: a subquery in FROM takes four.
+const NODES_PER_LEVEL: usize = 5;
+
+/// Every fact about a text, given its tokens if the scanner read it. Runs on the caller's stack.
 pub(crate) fn analyze(
     text: &str,
     conforming: bool,
     max_depth: usize,
+    tokens: Option<Vec<ScanToken>>,
 ) -> Result<Analysis, ParseError> {
     let context = Context { text, conforming, max_depth, in_body: false };
-    // The scanner has no switch for the other mode; the parser has.
-    let tokens = if conforming { pg_query::scan_tokens(text).ok() } else { None };
     let mut statements = statements(&context, text, options(conforming), tokens.as_deref())?;
     if statements.len() > 1 {
         statements.iter_mut().for_each(|statement| statement.flags.multi = true);
@@ -28,6 +30,17 @@ pub(crate) fn analyze(
     let class = statements.iter().map(|it| it.class).max().unwrap_or(Class::Session);
     let literals = tokens.map(|tokens| tokens.iter().filter_map(literal).collect());
     Ok(Analysis { statements, parse_error: None, class, literals })
+}
+
+/// The text's tokens, comments among them; none if the scanner refuses it. Only for
+/// `standard_conforming_strings = on`: the scanner has no switch.
+pub(crate) fn scan(text: &str) -> Option<Vec<ScanToken>> {
+    // pg_query 18.1's scan_tokens makes a slice from a null pointer when there is no token at all,
+    // which ends a debug build at once. White space is what makes no token (scan.l, `space`).
+    if text.bytes().all(|byte| matches!(byte, b' ' | b'\t'..=b'\r')) {
+        return Some(Vec::new());
+    }
+    pg_query::scan_tokens(text).ok()
 }
 
 /// The options for a lexer mode.
@@ -58,10 +71,12 @@ pub(crate) fn statements(
     })?;
     let mut out = Vec::with_capacity(parsed.protobuf.stmts.len());
     for raw in &parsed.protobuf.stmts {
-        let tree = tree::build(raw, context.max_depth).map_err(|error| match error {
-            TreeError::TooDeep => too_deep.clone(),
-            TreeError::Unexpected => ParseError::Syntax(error.to_string()),
-        })?;
+        let tree = tree::build(raw, context.max_depth.saturating_mul(NODES_PER_LEVEL)).map_err(
+            |error| match error {
+                TreeError::TooDeep => too_deep.clone(),
+                TreeError::Unexpected => ParseError::Syntax(error.to_string()),
+            },
+        )?;
         let Some(node) = tree.node() else { continue };
         let Some(statement) = node.child("stmt") else { continue };
         let range = place(node, text, tokens);
