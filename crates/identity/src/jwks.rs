@@ -72,6 +72,10 @@ impl KeySet {
         }
     }
 
+    pub(crate) fn contains(&self, thumbprint: &[u8; 32]) -> bool {
+        self.0.iter().any(|key| key.thumbprint == *thumbprint)
+    }
+
     pub(crate) fn thumbprints(&self) -> HashSet<[u8; 32]> {
         self.0.iter().map(|key| key.thumbprint).collect()
     }

@@ -93,10 +93,7 @@ impl Keys {
 
     /// Whether a key is still in the current set.
     pub(crate) fn holds(&self, thumbprint: &[u8; 32]) -> bool {
-        lock(&self.state)
-            .current
-            .as_ref()
-            .is_some_and(|current| current.set.thumbprints().contains(thumbprint))
+        lock(&self.state).current.as_ref().is_some_and(|current| current.set.contains(thumbprint))
     }
 
     /// Fetches the keys if they are no longer fresh.

@@ -89,7 +89,7 @@ fn principal(
     let all = &claims.all;
     let mut actors = actors(issuer, claims)?.into_iter();
     let (subject, on_behalf_of) = match actors.next() {
-        None => (named(all, &rule.subject)?, Vec::new()),
+        None => (named(all, &rule.subject, "subject")?, Vec::new()),
         Some(_) if !rule.delegated => {
             return Err(AuthError::Delegation("no rule lets this issuer delegate here"));
         }
@@ -97,7 +97,7 @@ fn principal(
             let party = |subject, role| Actor { issuer: issuer.iss.clone(), subject, role };
             let mut chain: Vec<Actor> =
                 actors.map(|subject| party(subject, ActorRole::Intermediary)).collect();
-            chain.push(party(named(all, &rule.on_behalf_of)?, ActorRole::Subject));
+            chain.push(party(named(all, &rule.on_behalf_of, "on_behalf_of")?, ActorRole::Subject));
             if chain.iter().any(|a| a.subject == current) {
                 return Err(AuthError::Delegation("somebody acts for themselves"));
             }
@@ -112,19 +112,20 @@ fn principal(
         kind: rule.kind,
         groups: groups(rule, all)?,
         on_behalf_of,
-        owner: rule.owner.as_deref().map(|path| named(all, path)).transpose()?,
+        owner: rule.owner.as_deref().map(|path| named(all, path, "owner")).transpose()?,
         rule: format!("{}/{}", issuer.name, rule.name),
     })
 }
 
-/// A claim that names somebody.
-fn named(all: &Map<String, Value>, path: &str) -> Result<String, AuthError> {
+/// A claim that names somebody. `what` is the rule's key for it: the claim's own
+/// name is the operator's business.
+fn named(all: &Map<String, Value>, path: &str, what: &'static str) -> Result<String, AuthError> {
     match claim(all, path) {
-        None => Err(AuthError::MissingClaim("subject, owner or delegation")),
+        None => Err(AuthError::MissingClaim(what)),
         Some(Value::String(text)) if is_id(text) => Ok(text.clone()),
         // Some platforms write their identifiers as numbers.
         Some(Value::Number(number)) if number.is_u64() => Ok(number.to_string()),
-        Some(_) => Err(AuthError::BadClaim("subject, owner or delegation")),
+        Some(_) => Err(AuthError::BadClaim(what)),
     }
 }
 

@@ -119,12 +119,18 @@ impl Verifier {
     /// ends the leases of keys that are gone. Gives the issuers that failed, by
     /// name, with the reason for the operator.
     pub async fn refresh(&self) -> Vec<(String, String)> {
-        let mut failed = Vec::new();
         for issuer in self.0.by_iss.values() {
             issuer.keys.refresh_if_due(&self.context(issuer)).await;
-            failed.extend(issuer.keys.last_error().map(|why| (issuer.plan.name.clone(), why)));
         }
-        failed
+        self.key_problems()
+    }
+
+    /// The issuers whose last fetch of keys failed, by name, with the reason.
+    /// For the operator's log and a health check; fetches nothing.
+    #[must_use]
+    pub fn key_problems(&self) -> Vec<(String, String)> {
+        let problem = |issuer: &Issuer| Some((issuer.plan.name.clone(), issuer.keys.last_error()?));
+        self.0.by_iss.values().filter_map(problem).collect()
     }
 
     /// [`refresh`](Self::refresh) for ever. Keys are also fetched when a token

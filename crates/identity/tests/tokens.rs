@@ -1,5 +1,5 @@
 //! Tokens that must be believed, and tokens that must not.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::string_slice, reason = "tests; tokens are ASCII")]
 
 mod common;
 
