@@ -19,7 +19,24 @@ macro_rules! oids {
                 _ => TypeClass::Unknown,
             }
         }
+
+        /// The name of the constant for an OID: `INT8`, `INT8_ARRAY`.
+        const fn constant_name(oid: u32) -> Option<&'static str> {
+            match oid {
+                $($oid => Some(stringify!($name)), $array_oid => Some(stringify!($array)),)*
+                _ => None,
+            }
+        }
     };
+}
+
+/// The type's name as `format_type` would begin it: `int8`, `int8[]`. `None` if not built in.
+pub fn name(oid: u32) -> Option<String> {
+    let name = constant_name(oid)?.to_ascii_lowercase();
+    Some(match name.strip_suffix("_array") {
+        Some(element) => format!("{element}[]"),
+        None => name,
+    })
 }
 
 /// What values of a type may hold: what a detector has to look at.

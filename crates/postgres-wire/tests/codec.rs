@@ -325,7 +325,7 @@ fn attack_01_what_follows_an_ssl_request_is_seen() {
 #[test]
 fn attack_06_startup_parameters_are_read_strictly() {
     let version = 3 << 16;
-    let good = packet(version, b"user\0bob\0database\0x host=evil\0_pq_.a\01\0\0");
+    let good = packet(version, b"user\0bob\0database\0x host=evil\0_pq_.a\x001\0\0");
     let Ok(Opening::Packet { packet: Packet::Startup(s), total }) = startup::next_packet(&good)
     else {
         panic!()

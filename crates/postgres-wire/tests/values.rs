@@ -3,7 +3,7 @@
 //! `data/values.tsv` holds type OID, text and binary form of values as PostgreSQL 15
 //! gave them (the type's output function and its send function), one a line.
 // Test helpers outside #[test] functions may panic: that is how they fail.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 use postgres_wire::Format;
 use postgres_wire::mask::{CellOutcome, rewrite_cell};

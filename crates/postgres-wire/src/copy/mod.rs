@@ -177,6 +177,12 @@ impl CopyRewriter {
         self.rows
     }
 
+    /// Whether whole rows were taken so far, and a header row if there is one: what comes next
+    /// begins a row.
+    pub const fn is_between_rows(&self) -> bool {
+        self.pending.is_empty() && !self.at_start
+    }
+
     /// Takes the payload of one CopyData and appends to `out` what may go on: whole
     /// rows, possibly none. Where messages began and ended means nothing in COPY.
     ///
