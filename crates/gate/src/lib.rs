@@ -1,1 +1,62 @@
 //! The one way through: authenticate, open a session, admit a command, record the exchange.
+//!
+//! > No byte of a command reaches a target, and no byte of its answer reaches a client, unless
+//! > a durable record says who sent it, what it was, what was decided and why.
+//!
+//! A protocol crate reads its client's bytes, finds the command in them, and then:
+//!
+//! 1. [`Gate::authenticate`] and [`Gate::open_session`]: who it is, on record.
+//! 2. [`Session::judge`]: the verdict, from the command's actions.
+//! 3. [`Session::submit`]: the command's entry. Gives an [`Exchange`] (admitted) or a
+//!    [`Refusal`]; both stem from the same [`Judgement`] that the entry shows.
+//! 4. [`TargetOutbox::push`] with the exchange's [`Admitted`]: the bytes leave when the entry
+//!    is durable.
+//! 5. [`Exchange::answer`], [`Exchange::release`], [`Exchange::poll_finish`]: the answer is
+//!    recorded, and [`ClientOutbox::push`] with the [`Release`] lets it out when it is.
+//!
+//! [`Admitted`] and [`Release`] can't be made outside this crate. So what forgot to record has
+//! nothing to send with:
+//!
+//! ```compile_fail
+//! let forged = gate::Admitted { hold: Default::default() };
+//! ```
+//!
+//! Nothing here knows a protocol. Exchanges do not borrow their session and many may be under
+//! way at once, which is what pipelining, SSH channels and HTTP/2 streams need; a protocol
+//! whose library does the writing waits with [`Admitted::cleared`] in place of an outbox.
+
+mod exchange;
+mod gate;
+mod journal;
+pub mod local;
+mod outbox;
+mod permit;
+mod session;
+mod target;
+
+pub use exchange::Exchange;
+pub use gate::{Arrival, Authenticate, Gate, Identified, Judge, Refused};
+pub use journal::{Journal, JournalError, Mark, Object, Progress, Recording, Wait};
+pub use outbox::{ClientOutbox, OutboxError, TargetOutbox};
+pub use permit::{Admitted, Cleared, Release};
+pub use session::{
+    Draft, Judgement, MAX_INLINE_TEXT, Refusal, RefusalCause, Session, Spill, Submission,
+};
+pub use target::{Durability, RecordingLevel, Target};
+
+/// 16 random bytes. A generator that gives none counts as a journal that can't be written: an
+/// entry without a salt must not exist.
+fn salt() -> Result<[u8; 16], JournalError> {
+    let mut salt = [0; 16];
+    aws_lc_rs::rand::fill(&mut salt).map_err(|_| JournalError::Failed)?;
+    Ok(salt)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        // A `String` takes every write.
+        let _infallible = write!(out, "{byte:02x}");
+        out
+    })
+}

@@ -1,1 +1,38 @@
 //! The PostgreSQL proxy: handshake, relay, verdicts and masking of one connection.
+//!
+//! A [`Proxy`] serves connections that somebody else accepts. For each it asks for a token,
+//! finds the target and the role, logs in there, and then relays frame by frame: what the
+//! client asks for is judged by PostgreSQL's own grammar and put on record before it leaves;
+//! what the server answers is matched to what was asked, masked, recorded, and held until the
+//! record allows it to go. All of it goes through a [`gate::Gate`].
+//!
+//! It reads like the protocol's chapter of the manual:
+//!
+//! | module | is |
+//! |---|---|
+//! | `handshake` | SSLRequest, direct TLS, StartupMessage, the token |
+//! | `upstream` | the same from the other side: connect, TLS, log in |
+//! | `session` | what was asked and what is owed: names, queue, verdicts, masking |
+//! | `relay` | the one loop that moves bytes |
+//! | `cancel` | cancel keys of our own |
+//! | `catalog` | what column rules need to know of a database |
+//! | `refusal` | the one place where causes become SQLSTATEs |
+
+mod cancel;
+mod catalog;
+mod handshake;
+mod proxy;
+mod refusal;
+mod relay;
+mod session;
+mod stream;
+mod target;
+mod upstream;
+
+pub use handshake::{Carrier, ClientTls};
+pub use proxy::{Config, HANDSHAKE_TIMEOUT, MAX_MESSAGE_BYTES, Proxy};
+pub use session::judge::VOCABULARY;
+pub use target::{ApplicationName, Databases, Role, RoleRule, Target, Upstream};
+
+/// The protocol's name in rules and records.
+pub const PROTOCOL: &str = "postgres";

@@ -1,0 +1,271 @@
+//! A command under way: its answer is recorded here, part by part, before it is released.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use records::{Body, Chunk, Data, MAX_INLINE_BYTES, Output, Response};
+
+use crate::journal::{JournalError, Mark, Object, Recording};
+use crate::permit::{Admitted, Hold, Release};
+use crate::session::Session;
+use crate::target::Durability;
+
+/// A command that was admitted, and what is kept of its answer.
+///
+/// It must be [finished](Exchange::poll_finish). One that is dropped before is recorded as
+/// `lost`: the target may or may not have run it.
+pub struct Exchange {
+    session: Session,
+    number: u64,
+    admitted: Admitted,
+    /// `None`: the command has no entry of its own (recording level `operations`).
+    intent: Option<u64>,
+    keep_data: bool,
+    media: &'static str,
+    started: Instant,
+    answer: Answer,
+    input: Option<Box<dyn Recording>>,
+    input_bytes: u64,
+    finished: bool,
+}
+
+/// The recorded side of an answer.
+#[derive(Default)]
+struct Answer {
+    /// Bytes that are in no entry and no recording yet.
+    pending: Vec<u8>,
+    /// `output` entries written.
+    parts: u64,
+    /// Where the answer goes once it has outgrown entries.
+    recording: Option<Box<dyn Recording>>,
+    recorded: u64,
+    /// Bytes that the target sent.
+    bytes: u64,
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        session: Session,
+        number: u64,
+        admitted: Admitted,
+        intent: Option<u64>,
+        keep_data: bool,
+        media: &'static str,
+    ) -> Self {
+        Exchange {
+            session,
+            number,
+            admitted,
+            intent,
+            keep_data,
+            media,
+            started: Instant::now(),
+            answer: Answer::default(),
+            input: None,
+            input_bytes: 0,
+            finished: false,
+        }
+    }
+
+    /// The right to send the command's bytes to the target.
+    pub fn admitted(&self) -> &Admitted {
+        &self.admitted
+    }
+
+    /// The command's number in its session.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether the bytes of answers are kept, so that there is a use in masking them for it.
+    pub fn keeps_data(&self) -> bool {
+        self.keep_data
+    }
+
+    /// Counts bytes that the target sent.
+    pub fn count(&mut self, bytes: usize) {
+        self.answer.bytes += bytes as u64;
+    }
+
+    /// Takes a part of the answer, masked for the record. It is on record when a
+    /// [`release`](Exchange::release) asked for afterwards has cleared.
+    ///
+    /// # Errors
+    /// If the journal can't take it: the part must not be released.
+    pub fn answer(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
+        if !self.keep_data {
+            return Ok(());
+        }
+        self.answer.pending.extend_from_slice(bytes);
+        while self.answer.pending.len() > MAX_INLINE_BYTES {
+            if self.session.target().durability == Durability::BeforeRelease {
+                // Recordings are written before release but synced only at their end, so at
+                // this level every part is an entry.
+                let rest = self.answer.pending.split_off(MAX_INLINE_BYTES);
+                self.append_output()?;
+                self.answer.pending = rest;
+            } else {
+                self.spill()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes that the client sends on behalf of this command, masked for the record
+    /// (COPY data, standard input). They may be sent to the target with what this returns.
+    ///
+    /// # Errors
+    /// If the journal can't take them: they must not be sent.
+    pub fn input(&mut self, bytes: &[u8], sent: usize) -> Result<Admitted, JournalError> {
+        self.input_bytes += sent as u64;
+        if !self.keep_data || bytes.is_empty() {
+            return Ok(self.admitted.clone());
+        }
+        let recording = match &mut self.input {
+            Some(recording) => recording,
+            None => self.input.insert(self.session.journal().recording()?),
+        };
+        let offset = recording.write(bytes)?;
+        let mut hold = self.admitted.hold.clone();
+        hold.recording = Some((recording.progress(), offset));
+        Ok(Admitted { hold })
+    }
+
+    /// The right to release every part of the answer that was taken so far.
+    ///
+    /// # Errors
+    /// If the journal can't take what is pending: nothing must be released.
+    pub fn release(&mut self) -> Result<Release, JournalError> {
+        let mut hold = self.before_answer();
+        if !self.answer.pending.is_empty() {
+            if self.answer.recording.is_some() {
+                self.spill()?;
+            } else {
+                let index = self.append_output()?;
+                hold = self.session.hold_for(index);
+            }
+        }
+        if let Some(recording) = &self.answer.recording {
+            hold.recording = Some((recording.progress(), self.answer.recorded));
+        }
+        Ok(Release { hold })
+    }
+
+    /// Records the outcome. To be polled until ready; gives the right to release the answer's
+    /// end. The caller fills in what it knows; the rest is filled in here.
+    ///
+    /// # Errors
+    /// If the journal can't take the outcome: the answer's end must not be released.
+    pub fn poll_finish(
+        &mut self,
+        response: &mut Response<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Release, JournalError>> {
+        let Some(intent) = self.intent else {
+            self.finished = true;
+            return Poll::Ready(Ok(Release { hold: self.admitted.hold.clone() }));
+        };
+        if self.answer.recording.is_some() && !self.answer.pending.is_empty() {
+            self.spill()?;
+        }
+        if let Some(recording) = &mut self.answer.recording {
+            let objects = std::task::ready!(recording.poll_finish(cx))?;
+            response.chunks = objects.iter().map(chunk).collect();
+            self.answer.recording = None;
+        }
+        if let Some(recording) = &mut self.input {
+            let objects = std::task::ready!(recording.poll_finish(cx))?;
+            response.input_chunks = objects.iter().map(chunk).collect();
+            self.input = None;
+        }
+        if !self.answer.pending.is_empty() {
+            response.data = Some(data(self.media, &self.answer.pending));
+            self.answer.pending = Vec::new();
+        }
+        let index = self.append_response(response)?;
+        let hold = match self.session.target().durability {
+            Durability::BeforeResponse => Hold::until(Mark::Durable(intent)),
+            Durability::BeforeExecute | Durability::BeforeRelease => {
+                Hold::until(Mark::Durable(index))
+            }
+            Durability::Store => Hold::until(Mark::Published(index)),
+        };
+        Poll::Ready(Ok(Release { hold }))
+    }
+
+    fn append_response(&mut self, response: &mut Response<'_>) -> Result<u64, JournalError> {
+        response.command = self.number;
+        response.bytes = self.answer.bytes;
+        response.input_bytes = self.input_bytes;
+        response.duration_us =
+            u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let index = self.session.append(Body::Response(std::mem::take(response)))?;
+        self.finished = true;
+        Ok(index)
+    }
+
+    /// What the first byte of the answer waits for.
+    fn before_answer(&self) -> Hold {
+        match self.intent {
+            Some(intent) => self.session.hold_for(intent),
+            None => self.admitted.hold.clone(),
+        }
+    }
+
+    fn append_output(&mut self) -> Result<u64, JournalError> {
+        let output = Output {
+            command: self.number,
+            part: self.answer.parts,
+            data: data(self.media, &self.answer.pending),
+        };
+        let index = self.session.append(Body::Output(output))?;
+        self.answer.parts += 1;
+        self.answer.pending.clear();
+        Ok(index)
+    }
+
+    fn spill(&mut self) -> Result<(), JournalError> {
+        let recording = match &mut self.answer.recording {
+            Some(recording) => recording,
+            None => self.answer.recording.insert(self.session.journal().recording()?),
+        };
+        self.answer.recorded = recording.write(&self.answer.pending)?;
+        self.answer.pending.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.finished || self.intent.is_none() {
+            return;
+        }
+        let mut lost = Response { outcome: "lost".into(), ..Response::default() };
+        if let Err(error) = self.append_response(&mut lost) {
+            tracing::error!(session = self.session.id(), command = self.number, %error,
+                "the outcome of a command could not be recorded");
+        }
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("session", &self.session.id())
+            .field("command", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
+fn data(media: &'static str, bytes: &[u8]) -> Data<'static> {
+    Data { media: media.into(), base64: Cow::Owned(STANDARD.encode(bytes)) }
+}
+
+/// An object as records name it.
+pub(crate) fn chunk(object: &Object) -> Chunk<'static> {
+    Chunk { sha256: crate::hex(&object.sha256).into(), bytes: object.bytes }
+}

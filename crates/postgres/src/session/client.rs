@@ -1,0 +1,468 @@
+//! What the client sends: each message is followed, judged where it is a command, and put on
+//! record before it may leave for the server.
+
+use std::sync::Arc;
+
+use gate::{Judgement, Refusal, RefusalCause, Release, Submission};
+use masking::Sink;
+use postgres_grammar::{Analysis, Detail, Statement};
+use postgres_wire::frontend::{self, Bind, Message, Parse, Target};
+use postgres_wire::write;
+
+use super::judge::{FUNCTION_CALL, with_actions};
+use super::names::{Portal, Prepared};
+use super::queue::{Answering, Item};
+use super::record::{Recorded, stranger};
+use super::{End, Flow, Machine};
+use crate::refusal::{self, Told};
+
+/// What is sent in place of a refused statement. It must fail, so that the server is in the
+/// state that a failed statement leaves; its error never reaches the client.
+const REFUSED_SQL: &[u8] = b"greffier refused this statement";
+
+impl Machine {
+    /// Takes one whole message of the client. `frame` is the message with its header.
+    ///
+    /// [`Flow::Blocked`]: nothing was done; the same message is to be given again when
+    /// [`Machine::poll_blocked`] has got on.
+    pub(crate) fn on_client(&mut self, tag: u8, body: &[u8], frame: &[u8]) -> Result<Flow, End> {
+        let message = frontend::parse(tag, body).map_err(End::client)?;
+        if self.skip_to_sync && !matches!(message, Message::Sync | Message::Terminate) {
+            // The server would read and ignore it.
+            return Ok(Flow::Next);
+        }
+        match message {
+            Message::Query(sql) => return self.on_query(sql, frame),
+            Message::Parse(parse) => return self.on_parse(&parse, frame),
+            Message::Bind(bind) => self.on_bind(&bind, body, frame)?,
+            Message::Describe(target) => self.on_describe(target, frame),
+            Message::Execute(execute) => return self.on_execute(execute.portal, frame),
+            Message::Close(target) => self.on_close(target, frame),
+            Message::Flush => self.batch.extend_from_slice(frame),
+            Message::Sync => {
+                self.skip_to_sync = false;
+                self.batch.extend_from_slice(frame);
+                // While the server takes COPY data it ignores Sync.
+                if !self.copy_in {
+                    self.queue.push_back(Item::Sync);
+                }
+            }
+            Message::FunctionCall(call) => return self.on_function(call.function, frame),
+            Message::CopyData(data) => self.on_copy_data(data, frame)?,
+            Message::CopyDone | Message::CopyFail(_) => self.on_copy_end(frame)?,
+            Message::Terminate => {
+                self.batch.extend_from_slice(frame);
+                return Err(End::Closed);
+            }
+            Message::Password(_) => {
+                return Err(End::Client("a password where none was asked for".into()));
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    /// To be called when everything that was read has been taken: what waits leaves.
+    pub(crate) fn end_of_client_batch(&mut self) -> Result<(), End> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let mut last = None;
+        while let Some(statement) = self.unshown.first().cloned() {
+            match self.show(&statement)? {
+                Some(admitted) => last = Some(admitted),
+                // Its text is long and has to wait; nothing leaves meanwhile.
+                None => return Ok(()),
+            }
+            self.unshown.remove(0);
+        }
+        // Entries are durable in order: the last one's proof covers those before it.
+        let admitted = last.unwrap_or_else(|| self.session.admitted());
+        self.send(&admitted);
+        Ok(())
+    }
+
+    /// Judges texts; column rules may forbid what the policy allows.
+    pub(crate) fn judge(&self, analyses: &[&Analysis]) -> Judgement {
+        let judgement = with_actions(analyses, &self.names, |actions, operation, class| {
+            self.session.judge(actions, operation, class)
+        });
+        match analyses.iter().find_map(|analysis| self.protection.forbids(analysis)) {
+            Some(why) => judgement.forbid(super::protect::RULE, why),
+            None => judgement,
+        }
+    }
+
+    fn on_query(&mut self, sql: &[u8], frame: &[u8]) -> Result<Flow, End> {
+        let analysis = self.analyzer.analyze(sql, self.lexer);
+        let judgement = self.judge(&[&analysis]);
+        let exposure = self.protection.exposure(&analysis, &self.names);
+        let recorded = Recorded::statement(&self.masker, sql, &analysis, exposure);
+        let submitted =
+            self.draft("simple", recorded, |machine, draft| machine.submit(&judgement, draft))?;
+        let Some(submitted) = submitted else { return Ok(Flow::Blocked) };
+        match submitted {
+            Submitted::Admitted(exchange) => {
+                self.note_definitions(&analysis)?;
+                self.batch.extend_from_slice(frame);
+                let admitted = exchange.admitted().clone();
+                self.send_if_shown(&admitted);
+                let answering = Answering::new(exchange, exposure, analysis, None);
+                self.queue.push_back(Item::Query(answering));
+            }
+            Submitted::Refused(told, release) => {
+                write::query(&mut self.batch, REFUSED_SQL)?;
+                self.refuse(told, release, true);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn on_parse(&mut self, parse: &Parse<'_>, frame: &[u8]) -> Result<Flow, End> {
+        let analysis = self.analyzer.analyze(parse.query, self.lexer);
+        let judgement = self.judge(&[&analysis]);
+        let exposure = self.protection.exposure(&analysis, &self.names);
+        if !judgement.allows() {
+            let recorded = Recorded::statement(&self.masker, parse.query, &analysis, exposure);
+            let submitted =
+                self.draft("parse", recorded, |machine, draft| machine.submit(&judgement, draft))?;
+            let Some(submitted) = submitted else { return Ok(Flow::Blocked) };
+            if let Submitted::Refused(told, release) = submitted {
+                self.refuse_extended(told, release)?;
+            }
+            return Ok(Flow::Next);
+        }
+        if self.names.is_full() {
+            let told = Told::error("53000", "greffier: too many prepared statements and portals");
+            let release = self.session.release();
+            self.refuse_extended(told, release)?;
+            return Ok(Flow::Next);
+        }
+        let types = parse.types.iter().collect();
+        let statement = Arc::new(Prepared::new(parse.query, analysis, judgement, exposure, types));
+        let previous = self.names.statements.insert(parse.name.to_vec(), statement.clone());
+        self.unshown.push(statement.clone());
+        self.batch.extend_from_slice(frame);
+        self.queue.push_back(Item::Parse {
+            name: parse.name.to_vec(),
+            statement,
+            previous,
+            answering: None,
+        });
+        Ok(Flow::Next)
+    }
+
+    fn on_bind(&mut self, bind: &Bind<'_>, body: &[u8], frame: &[u8]) -> Result<(), End> {
+        let statement = match self.names.statements.get(bind.statement) {
+            Some(statement) => statement.clone(),
+            None => self.stranger(bind.statement, false),
+        };
+        let portal = Arc::new(Portal::new(Some(statement), bind, body));
+        let previous = self.names.portals.insert(bind.portal.to_vec(), portal);
+        self.batch.extend_from_slice(frame);
+        self.queue.push_back(Item::Bind { name: bind.portal.to_vec(), previous });
+        Ok(())
+    }
+
+    /// What runs under a name that no Parse or Bind gave.
+    fn stranger(&self, name: &[u8], cursor: bool) -> Arc<Prepared> {
+        let known =
+            if cursor { self.names.cursors.get(name) } else { self.names.sql_prepared.get(name) };
+        let analysis = match known.and_then(|definitions| definitions.last()) {
+            Some(analysis) => analysis.clone(),
+            // No text at all stands for the unknown: it can't be parsed.
+            None => self.analyzer.analyze(b"\0", self.lexer),
+        };
+        stranger(self, analysis, name)
+    }
+
+    fn on_describe(&mut self, target: Target<'_>, frame: &[u8]) {
+        self.batch.extend_from_slice(frame);
+        let statement = match target {
+            Target::Statement(name) => match self.names.statements.get(name) {
+                Some(statement) => statement.clone(),
+                None => self.stranger(name, false),
+            },
+            Target::Portal(name) => {
+                match self.names.portals.get(name).and_then(|portal| portal.statement.clone()) {
+                    Some(statement) => statement,
+                    None => self.stranger(name, true),
+                }
+            }
+        };
+        statement.set_describing();
+        self.queue.push_back(Item::Describe { statement, ours: false });
+    }
+
+    fn on_execute(&mut self, name: &[u8], frame: &[u8]) -> Result<Flow, End> {
+        let known = self.names.portals.get(name).cloned();
+        let portal = match known {
+            Some(portal) => portal,
+            None => {
+                // A cursor that SQL declared: portals and cursors share their names.
+                let statement = self.stranger(name, true);
+                let portal = Arc::new(Portal::unbound(statement));
+                self.names.portals.insert(name.to_vec(), portal.clone());
+                portal
+            }
+        };
+        let Some(statement) = portal.statement.clone() else { return Ok(Flow::Next) };
+        let via = if portal.runs_again() { "continue" } else { "extended" };
+        let recorded = Recorded::statement(
+            &self.masker,
+            &statement.sql,
+            &statement.analysis,
+            statement.exposure,
+        )
+        .with_parameters(&self.masker, &portal);
+        let submitted = self
+            .draft(via, recorded, |machine, draft| machine.submit(&statement.judgement, draft))?;
+        let Some(submitted) = submitted else { return Ok(Flow::Blocked) };
+        portal.set_run();
+        match submitted {
+            Submitted::Admitted(exchange) => {
+                self.note_definitions(&statement.analysis)?;
+                if !statement.described() {
+                    // Rows would come whose columns nobody has named: we ask, and keep the
+                    // answer to ourselves.
+                    write::describe(&mut self.batch, Target::Portal(name))?;
+                    statement.set_describing();
+                    let statement = statement.clone();
+                    self.queue.push_back(Item::Describe { statement, ours: true });
+                }
+                self.unshown.retain(|unshown| !Arc::ptr_eq(unshown, &statement));
+                self.batch.extend_from_slice(frame);
+                let admitted = exchange.admitted().clone();
+                self.send_if_shown(&admitted);
+                let (exposure, analysis) = (statement.exposure, statement.analysis.clone());
+                let answering = Answering::new(exchange, exposure, analysis, Some(portal));
+                self.queue.push_back(Item::Execute(answering));
+            }
+            Submitted::Refused(told, release) => self.refuse_extended(told, release)?,
+        }
+        Ok(Flow::Next)
+    }
+
+    fn on_close(&mut self, target: Target<'_>, frame: &[u8]) {
+        self.batch.extend_from_slice(frame);
+        self.queue.push_back(match target {
+            Target::Statement(name) => {
+                let previous = self.names.statements.remove(name);
+                Item::CloseStatement { name: name.to_vec(), previous }
+            }
+            Target::Portal(name) => {
+                let previous = self.names.portals.remove(name);
+                Item::ClosePortal { name: name.to_vec(), previous }
+            }
+        });
+    }
+
+    fn on_function(&mut self, function: u32, frame: &[u8]) -> Result<Flow, End> {
+        let text = format!("function {function}");
+        let resource =
+            policy::Resource { name: &text, qualified: true, access: policy::Access::Write };
+        let action = policy::Action {
+            operation: FUNCTION_CALL,
+            class: postgres_grammar::Class::Admin.name(),
+            resources: &[resource],
+            flags: &[],
+        };
+        let mut judgement = self.session.judge(&[action], FUNCTION_CALL, action.class);
+        if self.protection.is_active() {
+            judgement = judgement
+                .forbid(super::protect::RULE, "a function call can't be followed to its columns");
+        }
+        let nothing = self.analyzer.analyze(b"", self.lexer);
+        let exposure = self.protection.unknown();
+        let recorded = Recorded::statement(&self.masker, text.as_bytes(), &nothing, exposure);
+        let submitted = self
+            .draft("function_call", recorded, |machine, draft| machine.submit(&judgement, draft))?;
+        let Some(submitted) = submitted else { return Ok(Flow::Blocked) };
+        match submitted {
+            Submitted::Admitted(exchange) => {
+                self.batch.extend_from_slice(frame);
+                let admitted = exchange.admitted().clone();
+                self.send_if_shown(&admitted);
+                let answering = Answering::new(exchange, exposure, nothing, None);
+                self.queue.push_back(Item::Function(answering));
+            }
+            Submitted::Refused(told, release) => {
+                write::query(&mut self.batch, REFUSED_SQL)?;
+                self.refuse(told, release, true);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn on_copy_data(&mut self, data: &[u8], frame: &[u8]) -> Result<(), End> {
+        // Outside COPY the server ignores such messages; so do we.
+        if !self.copy_in {
+            return Ok(());
+        }
+        let Some(answering) = self.queue.front_mut().and_then(Item::answering) else {
+            return Ok(());
+        };
+        let mut kept = Vec::new();
+        if answering.exchange.keeps_data() && !answering.exposure.hides_literals() {
+            match &mut self.input_masker {
+                Some(masker) => masker.push(data, &mut kept),
+                None => kept.extend_from_slice(data),
+            }
+        }
+        let admitted = answering.exchange.input(&kept, data.len())?;
+        self.batch.extend_from_slice(frame);
+        self.send(&admitted);
+        Ok(())
+    }
+
+    fn on_copy_end(&mut self, frame: &[u8]) -> Result<(), End> {
+        if !std::mem::take(&mut self.copy_in) {
+            return Ok(());
+        }
+        if let Some(answering) = self.queue.front_mut().and_then(Item::answering) {
+            let mut rest = Vec::new();
+            if let Some(masker) = &mut self.input_masker {
+                masker.finish(&mut rest);
+            }
+            let admitted = answering.exchange.input(&rest, 0)?;
+            self.batch.extend_from_slice(frame);
+            self.send(&admitted);
+        }
+        self.input_masker = None;
+        Ok(())
+    }
+
+    /// The server began to take COPY data.
+    pub(crate) fn begin_copy_in(&mut self, extended: bool) {
+        self.copy_in = true;
+        if self.masker.policy().scans(Sink::Record) {
+            self.input_masker = Some(self.session.target().masking.stream(Sink::Record));
+        }
+        // A Sync that was sent with the Execute reaches the server while it takes COPY data,
+        // and is ignored (libpq sends another when the data has ended).
+        if extended {
+            while matches!(self.queue.get(1), Some(Item::Sync)) {
+                self.queue.remove(1);
+            }
+        }
+    }
+
+    fn submit(&mut self, judgement: &Judgement, draft: gate::Draft<'_>) -> Result<Submitted, End> {
+        match self.session.submit(judgement, draft) {
+            Ok(Submission::Admitted(exchange)) => Ok(Submitted::Admitted(exchange)),
+            Ok(Submission::Refused(Refusal { cause: RefusalCause::LeaseOver(reason), .. })) => {
+                Err(End::Lease(reason))
+            }
+            Ok(Submission::Refused(Refusal { cause, release })) => {
+                Ok(Submitted::Refused(refusal::refused(&cause), release))
+            }
+            Err(error @ (gate::JournalError::Full | gate::JournalError::TooLarge { .. })) => {
+                Ok(Submitted::Refused(refusal::unrecorded(error), self.session.release()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Puts a statement on record that was parsed but not run with what was read. `None`: it is
+    /// long, and has to wait.
+    fn show(&mut self, statement: &Arc<Prepared>) -> Result<Option<gate::Admitted>, End> {
+        let (sql, analysis) = (&statement.sql, &statement.analysis);
+        let recorded = Recorded::statement(&self.masker, sql, analysis, statement.exposure);
+        let submitted = self.draft("parse", recorded, |machine, draft| {
+            machine.submit(&statement.judgement, draft)
+        })?;
+        match submitted {
+            None => Ok(None),
+            Some(Submitted::Admitted(exchange)) => {
+                let admitted = exchange.admitted().clone();
+                let made = Answering::new(exchange, statement.exposure, analysis.clone(), None);
+                let item = self.queue.iter_mut().rev().find_map(|item| match item {
+                    Item::Parse { statement: parsed, answering, .. }
+                        if Arc::ptr_eq(parsed, statement) =>
+                    {
+                        Some(answering)
+                    }
+                    _ => None,
+                });
+                if let Some(answering) = item {
+                    *answering = Some(made);
+                }
+                Ok(Some(admitted))
+            }
+            // It was allowed when it was parsed: only a full log refuses it now. The messages
+            // that wait have not left, but the queue counts on them.
+            Some(Submitted::Refused(..)) => Err(gate::JournalError::Full.into()),
+        }
+    }
+
+    fn refuse_extended(&mut self, told: Told, release: Release) -> Result<(), End> {
+        write::parse(&mut self.batch, b"", REFUSED_SQL, &[])?;
+        self.refuse(told, release, false);
+        // Whatever follows up to the next Sync would be ignored by the server.
+        self.skip_to_sync = true;
+        Ok(())
+    }
+
+    fn refuse(&mut self, told: Told, release: Release, simple: bool) {
+        self.queue.push_back(Item::Refused {
+            told: Box::new(told),
+            release,
+            simple,
+            answered: false,
+        });
+        if simple {
+            let admitted = self.session.admitted();
+            self.send_if_shown(&admitted);
+        }
+    }
+
+    /// Sends what waits, unless it holds a Parse that no entry shows: then it waits for the end
+    /// of what was read.
+    fn send_if_shown(&mut self, admitted: &gate::Admitted) {
+        if self.unshown.is_empty() {
+            self.send(admitted);
+        }
+    }
+
+    /// Keeps what SQL-level PREPARE and DECLARE CURSOR define, and drops what a lone DEALLOCATE
+    /// or DISCARD ends.
+    fn note_definitions(&mut self, analysis: &Arc<Analysis>) -> Result<(), End> {
+        for statement in &analysis.statements {
+            self.note_definition(statement, analysis);
+        }
+        if self.names.is_full() {
+            return Err(End::Refused("too many prepared statements and cursors"));
+        }
+        Ok(())
+    }
+
+    fn note_definition(&mut self, statement: &Statement, analysis: &Arc<Analysis>) {
+        let inner = || Arc::new(definition(statement, analysis));
+        match &statement.detail {
+            Detail::Prepare { name } => {
+                let name = name.clone().into_bytes();
+                self.names.sql_prepared.entry(name).or_default().push(inner());
+            }
+            Detail::DeclareCursor { name, .. } => {
+                let name = name.clone().into_bytes();
+                self.names.cursors.entry(name).or_default().push(inner());
+            }
+            _ => self.protection.note_own(statement),
+        }
+    }
+}
+
+/// The statement that a PREPARE or DECLARE defines, as a text of its own.
+fn definition(statement: &Statement, outer: &Analysis) -> Analysis {
+    Analysis {
+        statements: statement.inner.clone(),
+        parse_error: None,
+        class: statement.class,
+        literals: outer.literals.clone(),
+    }
+}
+
+/// What became of a draft.
+pub(crate) enum Submitted {
+    Admitted(Box<gate::Exchange>),
+    Refused(Told, Release),
+}

@@ -1,0 +1,131 @@
+//! Result columns, and what masking means for each.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use masking::ColumnRule;
+use postgres_wire::Format;
+use postgres_wire::backend::RowDescription;
+use postgres_wire::oid::{self, TypeClass};
+use records::{Column, Text};
+use serde_json::value::RawValue;
+
+/// The columns of a result, as a RowDescription gave them.
+pub(crate) struct Columns {
+    pub(crate) list: Vec<ColumnInfo>,
+    json: OnceLock<Option<Box<RawValue>>>,
+}
+
+/// One column of a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ColumnInfo {
+    pub(crate) label: Vec<u8>,
+    pub(crate) table_oid: u32,
+    pub(crate) attribute: i16,
+    pub(crate) type_oid: u32,
+    pub(crate) format: Format,
+}
+
+impl Columns {
+    pub(crate) fn read(description: &RowDescription<'_>) -> Self {
+        let list = description
+            .columns()
+            .map(|column| ColumnInfo {
+                label: column.name.to_vec(),
+                table_oid: column.table_oid,
+                attribute: column.attribute,
+                type_oid: column.type_oid,
+                format: column.format,
+            })
+            .collect();
+        Columns { list, json: OnceLock::new() }
+    }
+
+    /// Whether rows look the same; formats may differ, since each Bind names its own.
+    pub(crate) fn same_as(&self, other: &Columns) -> bool {
+        self.list.len() == other.list.len()
+            && self.list.iter().zip(&other.list).all(|(a, b)| {
+                (a.table_oid, a.attribute, a.type_oid) == (b.table_oid, b.attribute, b.type_oid)
+                    && a.label == b.label
+            })
+    }
+
+    /// The columns as records show them, written once.
+    pub(crate) fn json(&self) -> Option<&RawValue> {
+        let made = self.json.get_or_init(|| {
+            let columns: Vec<Column<'_>> = self
+                .list
+                .iter()
+                .map(|column| Column {
+                    name: Text::from_bytes(&column.label),
+                    type_name: type_name(column.type_oid).into(),
+                })
+                .collect();
+            serde_json::value::to_raw_value(&columns).ok()
+        });
+        made.as_deref()
+    }
+}
+
+/// A type's name for the record, or its OID.
+pub(crate) fn type_name(oid: u32) -> String {
+    match oid::name(oid) {
+        Some(name) => name,
+        None if oid == 0 => String::new(),
+        None => format!("oid {oid}"),
+    }
+}
+
+/// What to do with each cell of a row.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) cells: Vec<Cell>,
+    /// Every cell passes as it is: rows need not be looked into.
+    pub(crate) passes: bool,
+}
+
+/// What to do with one cell.
+pub(crate) struct Cell {
+    pub(crate) type_oid: u32,
+    pub(crate) format: Format,
+    pub(crate) treatment: Treatment,
+}
+
+/// What masking means for a column.
+#[derive(Clone)]
+pub(crate) enum Treatment {
+    /// Can hold nothing that a rule speaks of.
+    Pass,
+    /// Its text is searched for entities.
+    Scan,
+    /// A column rule names it.
+    Rule(std::sync::Arc<ColumnRule>),
+    /// It comes from a protected table in a way that can't be followed: NULL.
+    Hide,
+}
+
+impl Plan {
+    pub(crate) fn new(cells: Vec<Cell>) -> Self {
+        let passes = cells.iter().all(|cell| matches!(cell.treatment, Treatment::Pass));
+        Plan { cells, passes }
+    }
+}
+
+/// Whether a column of this type is searched for entities. Types that can hold no text and too
+/// few digits for a card number are not.
+pub(crate) fn is_searched(type_oid: u32) -> bool {
+    !matches!(oid::class(type_oid), TypeClass::Fixed)
+        && !matches!(type_oid, oid::INT2 | oid::INT4 | oid::FLOAT4 | oid::FLOAT8 | oid::OID)
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let treatment = match &self.treatment {
+            Treatment::Pass => "pass",
+            Treatment::Scan => "scan",
+            Treatment::Rule(rule) => rule.name(),
+            Treatment::Hide => "hide",
+        };
+        write!(f, "{} {:?} {treatment}", self.type_oid, self.format)
+    }
+}

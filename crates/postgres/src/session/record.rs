@@ -1,0 +1,148 @@
+//! What a command's entry says: the statement and its bound values, masked for the record.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use gate::{Draft, MAX_INLINE_TEXT};
+use masking::{Receipt, Sink};
+use postgres_grammar::Analysis;
+use postgres_wire::frontend::{self, Message};
+use postgres_wire::{Format, value};
+use records::{Parameter, Text};
+
+use super::columns::type_name;
+use super::mask::{HIDDEN, Masker};
+use super::names::{Portal, Prepared};
+use super::protect::{Exposure, holds_password};
+use super::queue::masked;
+use super::{End, Machine, Spilling};
+
+/// The media type of recorded answers: whole backend messages of protocol 3.
+pub(crate) const MEDIA: &str = "postgres-backend";
+
+/// How much of a text that is kept as objects stands in the entry too, in bytes.
+const TEXT_BEGINNING: usize = 512;
+
+/// A command's text and values, as the record may keep them.
+pub(crate) struct Recorded<'a> {
+    text: Cow<'a, [u8]>,
+    text_bytes: usize,
+    parameters: Vec<Parameter<'static>>,
+    receipt: Receipt,
+}
+
+impl<'a> Recorded<'a> {
+    pub(crate) fn statement(
+        masker: &Masker,
+        sql: &'a [u8],
+        analysis: &Analysis,
+        exposure: Exposure,
+    ) -> Self {
+        let mut receipt = Receipt::new();
+        let text = masker.statement(sql, analysis, exposure, &mut receipt);
+        Recorded { text, text_bytes: sql.len(), parameters: Vec::new(), receipt }
+    }
+
+    pub(crate) fn with_parameters(mut self, masker: &Masker, portal: &Portal) -> Self {
+        let Some(statement) = &portal.statement else { return self };
+        let hide = statement.exposure.hides_literals() || holds_password(&statement.analysis);
+        // The body was read when the Bind was; it is the same bytes.
+        let Ok(Message::Bind(bind)) = frontend::parse(b'B', &portal.bind) else { return self };
+        self.parameters = bind
+            .parameters
+            .iter()
+            .enumerate()
+            .map(|(index, value)| {
+                let format = bind.parameter_formats.get(index).unwrap_or(Format::Text);
+                let oid = statement.parameter_type(index);
+                let value =
+                    value.map(|v| parameter(masker, oid, format, v, hide, &mut self.receipt));
+                Parameter { type_name: type_name(oid).into(), value }
+            })
+            .collect();
+        self
+    }
+
+    fn parameters_size(&self) -> usize {
+        let size = |p: &Parameter<'_>| p.value.as_ref().map_or(4, |v| v.display().len()) + 32;
+        self.parameters.iter().map(size).sum()
+    }
+}
+
+fn parameter(
+    masker: &Masker,
+    oid: u32,
+    format: Format,
+    bytes: &[u8],
+    hide: bool,
+    receipt: &mut Receipt,
+) -> Text<'static> {
+    if hide {
+        receipt.by_column += 1;
+        return HIDDEN.into();
+    }
+    let decoded = value::decode(oid, format, bytes);
+    let text = masker.text(Sink::Record, decoded.as_str().as_bytes(), receipt);
+    String::from_utf8_lossy(&text).into_owned().into()
+}
+
+impl Machine {
+    /// Makes a command's draft and gives it to `submit`; or starts to keep what is too long for
+    /// an entry, and gives `None`: the same frame is to be looked at again when that is done.
+    pub(crate) fn draft<T>(
+        &mut self,
+        via: &'static str,
+        recorded: Recorded<'_>,
+        submit: impl FnOnce(&mut Self, Draft<'_>) -> Result<T, End>,
+    ) -> Result<Option<T>, End> {
+        let long_text = recorded.text.len() > MAX_INLINE_TEXT;
+        if long_text && self.text_objects.is_none() {
+            self.spilling = Some(Spilling::Text(self.session.spill(&recorded.text)?));
+            return Ok(None);
+        }
+        let long_parameters = recorded.parameters_size() > MAX_INLINE_TEXT;
+        if long_parameters && self.parameter_objects.is_none() {
+            // Strings and numbers: writing them can't fail.
+            let json = serde_json::to_vec(&recorded.parameters).unwrap_or_default();
+            self.spilling = Some(Spilling::Parameters(self.session.spill(&json)?));
+            return Ok(None);
+        }
+        let text_objects = self.text_objects.take().unwrap_or_default();
+        let parameter_objects = self.parameter_objects.take().unwrap_or_default();
+        let text = if long_text {
+            recorded.text.get(..TEXT_BEGINNING).unwrap_or_default()
+        } else {
+            &recorded.text
+        };
+        let draft = Draft {
+            via,
+            text: Some(beginning(text)),
+            text_bytes: recorded.text_bytes as u64,
+            text_objects: &text_objects,
+            parameters: if long_parameters { Vec::new() } else { recorded.parameters },
+            parameter_objects: &parameter_objects,
+            masked: masked(&recorded.receipt),
+            media: MEDIA,
+        };
+        submit(self, draft).map(Some)
+    }
+}
+
+/// A text, or its beginning: a character that was cut in two is left out.
+fn beginning(bytes: &[u8]) -> Text<'_> {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => {
+            Text::from_bytes(bytes.get(..error.valid_up_to()).unwrap_or_default())
+        }
+        _ => Text::from_bytes(bytes),
+    }
+}
+
+/// A statement that was prepared under a name nobody told us: a function or an earlier
+/// definition made it.
+pub(crate) fn stranger(machine: &Machine, analysis: Arc<Analysis>, sql: &[u8]) -> Arc<Prepared> {
+    let analyses = [&*analysis];
+    let judgement = machine.judge(&analyses);
+    let exposure = machine.protection.unknown();
+    Arc::new(Prepared::new(sql, analysis.clone(), judgement, exposure, Vec::new()))
+}
