@@ -20,6 +20,16 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
             other => return Err(format!("fuzz: unknown option {other:?}")),
         }
     }
+    if minutes == 0 {
+        return Err("--minutes must be at least 1: libFuzzer reads 0 as for ever".to_owned());
+    }
+    let mut probe = nightly();
+    if !probe.args(["fuzz", "--version"]).output().is_ok_and(|o| o.status.success()) {
+        return Err(
+            "missing: rustup toolchain install nightly && cargo install cargo-fuzz --locked"
+                .to_owned(),
+        );
+    }
     let mut names = targets()?;
     names.retain(|n| only.is_none_or(|o| o == n));
     if names.is_empty() {
@@ -47,14 +57,20 @@ fn targets() -> Result<Vec<String>, String> {
 fn one(name: &str, minutes: u32) -> Result<(), String> {
     let corpus = root().join("fuzz/corpus-local").join(name);
     fs::create_dir_all(&corpus).map_err(|e| format!("{}: {e}", corpus.display()))?;
-    // Through rustup: the cargo that runs us is of the stable toolchain.
-    let mut fuzz = Command::new("rustup");
-    fuzz.args(["run", "nightly", "cargo", "fuzz", "run", name]).arg(&corpus);
+    let mut fuzz = nightly();
+    fuzz.args(["fuzz", "run", name]).arg(&corpus);
     let seeds = root().join("fuzz/seeds").join(name);
     if seeds.is_dir() {
         fuzz.arg(seeds);
     }
     fuzz.args(["--", &format!("-max_total_time={}", u64::from(minutes) * 60)]);
     fuzz.args(["-rss_limit_mb=2048", "-timeout=25", "-print_final_stats=1"]);
-    show(fuzz.env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN"))
+    show(&mut fuzz)
+}
+
+/// Through rustup: the cargo that runs us is of the stable toolchain.
+fn nightly() -> Command {
+    let mut cargo = Command::new("rustup");
+    cargo.args(["run", "nightly", "cargo"]).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
+    cargo
 }

@@ -121,7 +121,11 @@ pub fn isolation(through: &Through) -> Result<SuiteResult, Error> {
 pub fn libpq_pipeline(through: &Through) -> Result<SuiteResult, Error> {
     let files = Files::get()?;
     let run = Run::new(through)?;
-    let program = files.built.join("libpq_pipeline");
+    // The cache folder may be out of the account's reach.
+    let program = run.dir.path().join("libpq_pipeline");
+    fs::copy(files.built.join("libpq_pipeline"), &program)
+        .and_then(|_| run.account.own(&program))
+        .map_err(|e| Error::failed("copying libpq_pipeline", e))?;
     let names = output("libpq_pipeline tests", Command::new(&program).arg("tests"))?;
     let begun = Instant::now();
     let (mut passed, mut failed, mut equal_traces) = (Vec::new(), Vec::new(), 0);
@@ -356,7 +360,9 @@ impl Run {
         command.env("PGSSLMODE", if tls { "verify-full" } else { "disable" });
         command.env("PGSSLROOTCERT", self.dir.path().join("ca.crt"));
         command.env("PGPASSWORD", through.password.as_deref().unwrap_or_default());
-        command.env("PGGSSENCMODE", "disable").current_dir(self.dir.path());
+        // Not our own home: the account may not look into it.
+        command.env("PGGSSENCMODE", "disable").env("HOME", self.dir.path());
+        command.current_dir(self.dir.path());
         self.account.run(command);
     }
 
