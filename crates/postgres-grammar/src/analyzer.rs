@@ -17,8 +17,8 @@ pub const DEFAULT_CACHE_ENTRIES: usize = 8_192;
 /// Default of [`Limits::cache_bytes`]: 16 MiB.
 pub const DEFAULT_CACHE_BYTES: usize = 16 << 20;
 /// Texts whose tree is no deeper than this (by the bound from their tokens) are parsed on the
-/// caller's stack. Levels.
-pub const INLINE_MAX_DEPTH: usize = 24;
+/// caller's stack. Levels; fewer in a debug build, whose stack frames are many times larger.
+pub const INLINE_MAX_DEPTH: usize = if cfg!(debug_assertions) { 8 } else { 24 };
 /// The free stack that an inline parse may need, debug build included. Bytes; held by the test
 /// `inline_texts_fit_the_stack`.
 pub const INLINE_STACK_BYTES: usize = 1 << 20;

@@ -1,5 +1,7 @@
 //! One walk over a statement's tree that gathers what lies anywhere in it.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::functions;
 use crate::tree::{Node, Tree};
 use crate::types::{Access, Class, Flags, TableName, TableUse};
@@ -15,6 +17,9 @@ pub(crate) struct Found {
     pub(crate) class: Option<Class>,
     /// CTE names in sight.
     ctes: Vec<String>,
+    /// Where each table is in `tables`, and which functions are known: texts may name thousands.
+    known: HashMap<(Option<String>, String), usize>,
+    called: HashSet<String>,
     /// Nesting of statements: 0 at the outermost.
     depth: usize,
 }
@@ -33,11 +38,14 @@ impl Found {
         {
             self.raise(Class::Admin);
         }
-        let same = |known: &&mut TableUse| known.schema == schema && known.name == name;
-        match self.tables.iter_mut().find(same) {
-            Some(known) => known.access = known.access.max(access),
-            None => self.tables.push(TableUse { schema, name, access }),
+        let key = (schema, name);
+        if let Some(known) = self.known.get(&key).and_then(|at| self.tables.get_mut(*at)) {
+            known.access = known.access.max(access);
+            return;
         }
+        self.known.insert(key.clone(), self.tables.len());
+        let (schema, name) = key;
+        self.tables.push(TableUse { schema, name, access });
     }
 
     /// Walks a whole statement; `access` is what a table name outside a query means.
@@ -153,7 +161,7 @@ impl Found {
             self.raise(Class::Admin);
         }
         let name = parts.join(".");
-        if !self.functions.contains(&name) {
+        if self.called.insert(name.clone()) {
             self.functions.push(name);
         }
     }

@@ -8,6 +8,9 @@ use crate::types::{ColumnName, OutputColumn, Source, TableName};
 
 /// Most columns an output list may have, and most a star may stand for here.
 const MAX_OUTPUTS: usize = 4096;
+/// Most steps (names looked up, items looked through) spent on one statement; a text made to cost
+/// more has no outputs that could be told.
+const MAX_STEPS: usize = 200_000;
 
 /// What a FROM item is.
 #[derive(Clone)]
@@ -23,6 +26,17 @@ enum Rel {
 struct Entry {
     alias: String,
     rel: Rel,
+}
+
+impl Entry {
+    /// About how much there is to look through.
+    fn width(&self) -> usize {
+        match &self.rel {
+            Rel::Table(_) => 1,
+            Rel::Derived(outputs) => outputs.len() + 1,
+            Rel::Opaque(touched) => touched.columns.len() + touched.rows.len() + 1,
+        }
+    }
 }
 
 /// Columns and rows an expression touches.
@@ -80,22 +94,33 @@ struct Walk {
     ctes: Vec<(String, Rel)>,
     /// FROM lists in sight, innermost last, and whether a USING or NATURAL join merges columns.
     scopes: Vec<Vec<Entry>>,
+    /// Steps taken.
+    steps: usize,
 }
 
 /// The output columns of a query or of a change with RETURNING; none when their number or order
 /// can't be told, and for a change without RETURNING.
 pub(crate) fn outputs(node: &Node) -> Option<Vec<OutputColumn>> {
     let mut walk = Walk::default();
-    if node.is("SelectStmt") {
-        return walk.query(node);
+    if !node.is("SelectStmt") {
+        node.child("returning_clause")?;
     }
-    node.child("returning_clause")?;
-    walk.query(node)
+    let outputs = walk.query(node);
+    outputs.filter(|_| walk.steps <= MAX_STEPS)
 }
 
 impl Walk {
+    /// Takes steps; false when too many were taken, and nothing found counts any more.
+    fn spend(&mut self, steps: usize) -> bool {
+        self.steps = self.steps.saturating_add(steps);
+        self.steps <= MAX_STEPS
+    }
+
     /// Any statement that can stand in WITH: its outputs with its own CTEs in sight.
     fn query(&mut self, node: &Node) -> Option<Vec<OutputColumn>> {
+        if !self.spend(self.ctes.len() + 1) {
+            return None;
+        }
         let known = self.ctes.len();
         if let Some(with) = node.child("with_clause") {
             for cte in with.list("ctes") {
@@ -193,6 +218,10 @@ impl Walk {
     }
 
     fn from_item(&mut self, item: &Node, entries: &mut Vec<Entry>) {
+        let width: usize = entries.iter().map(Entry::width).sum();
+        if !self.spend(width + self.ctes.len() + 1) {
+            return;
+        }
         match item.name {
             "RangeVar" => {
                 let table = table_of(item);
@@ -266,6 +295,10 @@ impl Walk {
             let Some(value) = target.child("val") else { continue };
             let written = target.some_text("name");
             if value.is("ColumnRef") {
+                let seen: usize = self.scopes.iter().flatten().map(Entry::width).sum();
+                if !self.spend(seen + 1) {
+                    return None;
+                }
                 self.reference(value, written, &mut outputs)?;
                 continue;
             }
@@ -417,6 +450,15 @@ impl Walk {
 
     /// Everything an expression touches.
     fn touch(&mut self, node: &Node, touched: &mut Touched) {
+        let width = if node.is("ColumnRef") {
+            let seen: usize = self.scopes.iter().flatten().map(Entry::width).sum();
+            seen + touched.columns.len() + touched.rows.len()
+        } else {
+            0
+        };
+        if !self.spend(width + 1) {
+            return;
+        }
         match node.name {
             "ColumnRef" => {
                 let names = node.names("fields");
