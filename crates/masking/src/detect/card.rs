@@ -31,7 +31,7 @@ const VISA: u32 = lengths(13, 13) | L16 | lengths(19, 19);
 /// Issuer ranges; the first that fits decides. Sources: the schemes' public
 /// routing tables as collected in Wikipedia's "Payment card number" and in
 /// card-validator.
-const ISSUERS: [Issuer; 31] = [
+const ISSUERS: [Issuer; 32] = [
     Issuer(400_000, 499_999, VISA, 0.9),
     Issuer(510_000, 559_999, L16, 0.95),
     Issuer(222_100, 272_099, L16, 0.9),
@@ -44,6 +44,7 @@ const ISSUERS: [Issuer; 31] = [
     Issuer(601_100, 601_199, L16_19, 0.9),
     Issuer(644_000, 659_999, L16_19, 0.85),
     Issuer(352_800, 358_999, L16_19, 0.85),
+    Issuer(350_000, 359_999, L16, 0.5),
     Issuer(180_000, 180_099, L15, 0.8),
     Issuer(213_100, 213_199, L15, 0.8),
     Issuer(620_000, 629_999, L16_19, 0.8),
@@ -94,9 +95,9 @@ pub(super) fn find(s: &mut Sieve<'_>, c: &Cluster<'_>, i: usize) -> Option<usize
         if k > 0 && (Some(g.sep) != sep || g.sep == Sep::Bracket) {
             break;
         }
-        let Some(room) = digits.get_mut(n..n + g.len) else { break };
+        let Some(room) = digits.get_mut(n..n + g.len()) else { break };
         room.copy_from_slice(c.digits(g));
-        n += g.len;
+        n += g.len();
         if n < 12 {
             continue;
         }
@@ -126,7 +127,7 @@ fn ends_well(c: &Cluster<'_>, last: usize, grouped: bool) -> bool {
 /// The score of these digits in this grouping; `None` when it is no card.
 fn card(digits: &[u8], groups: &[Group]) -> Option<f32> {
     let sure = issuer(digits)?;
-    let lens: [usize; 5] = std::array::from_fn(|i| groups.get(i).map_or(0, |g| g.len));
+    let lens: [u8; 5] = std::array::from_fn(|i| groups.get(i).map_or(0, |g| g.len));
     let usual = match lens {
         [_, 0, 0, 0, 0] | [4, 4, 4, 4, 0] | [4, 4, 4, 4, 3] | [4, 6, 5, 0, 0] | [4, 6, 4, 0, 0] => {
             true

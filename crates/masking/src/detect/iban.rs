@@ -166,9 +166,27 @@ pub(super) fn find(s: &mut Sieve<'_>, p: usize) {
     if at(text, i).is_ascii_alphanumeric() || (upper && lower) {
         return;
     }
-    if mod97(chars.get(..n).unwrap_or_default()) == Some(1) {
+    let chars = chars.get(..n).unwrap_or_default();
+    if structured(chars) && mod97(chars) == Some(1) {
         let score = if upper && gaps * 4 <= n { 1.0 } else { 0.8 };
         s.put(Entity::IbanCode, start, i, score);
+    }
+}
+
+/// Countries whose account numbers begin with a bank's four letters.
+const LETTERED: &[u8] = b"AZBGBHGBGIIEIQJOKWLCLVMTNLPKPSQAROSCSVVG";
+/// Countries whose account numbers are digits only.
+const NUMERIC: &[u8] = b"AEATBABECZDEDKEEESFIFOGLHRHUISILLTMEMRNOPLPTRSSESISKTNVAEGTLXKLYCR";
+
+/// Whether the account number has the registry's structure, as far as it is
+/// letters or digits by country.
+fn structured(chars: &[u8]) -> bool {
+    let (Some(country), Some(account)) = (chars.get(..2), chars.get(4..)) else { return false };
+    let is = |list: &[u8]| list.chunks_exact(2).any(|c| c.eq_ignore_ascii_case(country));
+    if is(LETTERED) {
+        account.iter().take(4).all(u8::is_ascii_alphabetic)
+    } else {
+        !is(NUMERIC) || account.iter().all(u8::is_ascii_digit)
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) use secret::{Run, Secret};
 
 use crate::entity::{Entity, SLOTS};
 use classes::{BLOCK, Classify, Simd};
-use shape::{Hits, Shapes};
+use shape::{Hits, OVERLAP, STEP};
 
 /// How far before its position a detector may read.
 pub(crate) const LOOK_BEHIND: usize = 256;
@@ -123,12 +123,10 @@ impl Sieve<'_> {
         }
     }
 
-    /// Whether one of `words` (lower case) begins a word in the same line
-    /// within [`CONTEXT`] bytes before `start`.
+    /// Whether one of `words` (lower case) begins a word within
+    /// [`CONTEXT`] bytes before `start`.
     fn context(&self, start: usize, words: &[&[u8]]) -> bool {
         let near = text::slice(self.text, start.saturating_sub(CONTEXT), start);
-        let line = near.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-        let near = near.get(line..).unwrap_or_default();
         let mut fresh = true;
         for (i, b) in near.iter().enumerate() {
             let rest = near.get(i..).unwrap_or_default();
@@ -146,14 +144,15 @@ impl Sieve<'_> {
         false
     }
 
-    /// Calls the detectors for the hits of one block; a secret ends it.
+    /// Calls the detectors for the hits of the window that decides the bytes
+    /// from `base` on; a secret ends it.
     #[inline(never)]
     fn look(&mut self, base: usize, hits: &Hits, from: usize, to: usize) -> Option<Secret> {
         let mut rest = hits.any();
         while rest != 0 {
             let bit = rest & rest.wrapping_neg();
             rest ^= bit;
-            let p = base + bit.trailing_zeros() as usize;
+            let p = (base + bit.trailing_zeros() as usize).saturating_sub(OVERLAP);
             if p < from {
                 continue;
             }
@@ -193,8 +192,10 @@ impl Sieve<'_> {
             if self.wanted.has(Entity::MacAddress) {
                 net::mac(self, p);
             }
-        } else if self.wanted.has(Entity::IpAddress) && net::ipv4(self, p) {
-            self.state.dotted = p + 15;
+        } else if self.wanted.has(Entity::IpAddress)
+            && let Some(end) = net::ipv4(self, p)
+        {
+            self.state.dotted = end;
         } else {
             number::find(self, p);
         }
@@ -233,33 +234,40 @@ impl<C: Classify> pulp::NullaryFnOnce for Job<'_, C> {
     #[inline(always)]
     fn call(mut self) -> Option<Secret> {
         let text = self.sieve.text;
-        let mut shapes = Shapes::default();
-        let (blocks, tail) = text.as_chunks::<BLOCK>();
-        let mut base = 0;
-        for block in blocks {
-            let hits = shapes.step(&self.maker.classes(block));
+        // The first window has nothing before it, the last one little behind.
+        let mut window = [0u8; BLOCK];
+        let head = text.get(..STEP.min(text.len())).unwrap_or_default();
+        if let Some(room) = window.get_mut(OVERLAP..OVERLAP + head.len()) {
+            room.copy_from_slice(head);
+        }
+        let hits = Hits::of(&self.maker.classes(&window));
+        if hits.any() != 0
+            && let Some(s) = self.sieve.look(0, &hits, self.from, self.to)
+        {
+            return Some(s);
+        }
+        let mut at = STEP;
+        while at < self.to {
+            let block = match text.get(at - OVERLAP..).and_then(|t| t.first_chunk::<BLOCK>()) {
+                Some(block) => block,
+                None => {
+                    let tail = text.get(at - OVERLAP..).unwrap_or_default();
+                    window = [0; BLOCK];
+                    if let Some(room) = window.get_mut(..tail.len()) {
+                        room.copy_from_slice(tail);
+                    }
+                    &window
+                }
+            };
+            let hits = Hits::of(&self.maker.classes(block));
             if hits.any() != 0
-                && let Some(s) = self.sieve.look(base, &hits, self.from, self.to)
+                && let Some(s) = self.sieve.look(at, &hits, self.from, self.to)
             {
                 return Some(s);
             }
-            base += BLOCK;
-            if base >= self.to {
-                return None;
-            }
+            at += STEP;
         }
-        if tail.is_empty() {
-            return None;
-        }
-        let mut last = [0u8; BLOCK];
-        if let Some(room) = last.get_mut(..tail.len()) {
-            room.copy_from_slice(tail);
-        }
-        let hits = shapes.step(&self.maker.classes(&last));
-        if hits.any() == 0 {
-            return None;
-        }
-        self.sieve.look(base, &hits, self.from, self.to)
+        None
     }
 }
 

@@ -10,8 +10,8 @@ const MAX_V6: usize = 45;
 /// Longest hardware address text: `01:02:03:04:05:06:07:08`.
 const MAX_MAC: usize = 23;
 
-/// Looks for an IPv4 address around `p`. Answers whether there is one.
-pub(super) fn ipv4(s: &mut Sieve<'_>, p: usize) -> bool {
+/// Looks for an IPv4 address around `p`. Answers where it ends.
+pub(super) fn ipv4(s: &mut Sieve<'_>, p: usize) -> Option<usize> {
     let text = s.text;
     let low = p.saturating_sub(15);
     let start = run_start(text, p + 1, low, |b| b.is_ascii_digit() || b == b'.');
@@ -20,12 +20,12 @@ pub(super) fn ipv4(s: &mut Sieve<'_>, p: usize) -> bool {
         let end = run_end(text, i, 4, |b| b.is_ascii_digit());
         let value = slice(text, i, end).iter().fold(0u32, |v, b| v * 10 + u32::from(b - b'0'));
         if end == i || end - i > 3 || value > 255 {
-            return false;
+            return None;
         }
         i = end;
         if octet < 3 {
             if at(text, i) != b'.' {
-                return false;
+                return None;
             }
             i += 1;
         }
@@ -33,11 +33,11 @@ pub(super) fn ipv4(s: &mut Sieve<'_>, p: usize) -> bool {
     let after = at(text, i);
     let five = after == b'.' && at(text, i + 1).is_ascii_digit();
     if !is_edge(before(text, start)) || !is_edge(after) || five || before(text, start) == b'.' {
-        return false;
+        return None;
     }
     let end = prefix_end(text, i, 32);
     s.put(Entity::IpAddress, start, end, 0.9);
-    true
+    Some(end)
 }
 
 /// The end of a prefix length (`/24`) at `i`, or `i`.

@@ -11,7 +11,7 @@ use super::{Sieve, card, phone};
 use crate::entity::Entity;
 
 /// Most groups read at once.
-pub(super) const MAX_GROUPS: usize = 16;
+pub(super) const MAX_GROUPS: usize = 12;
 /// Groups read again when a cluster is longer than that: more than any value has.
 const OVERLAP: usize = 6;
 /// Digits of one group that are told apart; a longer run is no number sought.
@@ -37,13 +37,17 @@ pub(super) enum Sep {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Group {
     pub(super) start: usize,
-    pub(super) len: usize,
+    pub(super) len: u8,
     pub(super) sep: Sep,
 }
 
 impl Group {
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
     pub(super) fn end(&self) -> usize {
-        self.start + self.len
+        self.start + self.len()
     }
 }
 
@@ -109,7 +113,8 @@ impl<'t> Cluster<'t> {
                 break;
             }
             let Some(slot) = c.groups.get_mut(c.len) else { break };
-            *slot = Group { start: i, len: end - i, sep };
+            // At most MAX_RUN.
+            *slot = Group { start: i, len: u8::try_from(end - i).unwrap_or(u8::MAX), sep };
             c.len += 1;
             if c.len == 1 && open {
                 c.bracketed = at(text, end) == b')';
@@ -186,7 +191,16 @@ pub(super) fn find(s: &mut Sieve<'_>, p: usize) {
     }
     let text = s.text;
     let low = s.state.number.max(p.saturating_sub(MAX_BACK));
+    if at(text, p) == b'0' && before(text, p) == b'+' {
+        // A time zone: no country code begins with 0.
+        s.state.number = p + 1;
+        return;
+    }
     let start = cluster_start(text, p, low);
+    if let Some(end) = plain(s, start) {
+        s.state.number = end.max(p + 1);
+        return;
+    }
     let Some(mut c) = Cluster::read(text, start) else { return };
     if c.end() <= p {
         // What stands between is no separator of ours: begin at the digit.
@@ -202,6 +216,26 @@ pub(super) fn find(s: &mut Sieve<'_>, p: usize) {
     };
     c.continued = digit_before(text, c.start);
     judge(s, &c);
+}
+
+/// What is by far most common and none of ours, told without reading groups:
+/// a timestamp, or a short unbroken number that no word stands before. Answers
+/// where it ends.
+fn plain(s: &Sieve<'_>, start: usize) -> Option<usize> {
+    let text = s.text;
+    let run = run_end(text, start, MAX_RUN, |b| b.is_ascii_digit());
+    let next = at(text, run);
+    if run - start == 4 && next == b'-' {
+        let rest = slice(text, run, run + 9);
+        let [b'-', a, b, b'-', c, d, gap, e, f] = rest else { return None };
+        let digits = [a, b, c, d, e, f].iter().all(|b| b.is_ascii_digit());
+        let clock = matches!(gap, b' ' | b'T') && matches!(at(text, run + 9), b':');
+        let year = matches!(slice(text, start, start + 2), b"19" | b"20");
+        return (digits && clock && year).then_some(run + 9);
+    }
+    let alone = run > start && !matches!(next, b' ' | b'-' | b'.' | b'(' | b')' | 0xC2);
+    let short = run - start < 12 && start < 3 && before(text, start) != b'+';
+    (alone && short && at(text, run) == 0).then_some(run)
 }
 
 fn run_back(text: &[u8], p: usize, low: usize) -> usize {
@@ -233,7 +267,7 @@ fn judge(s: &mut Sieve<'_>, c: &Cluster<'_>) {
             continue;
         }
         let starts_clean = i > 0 || edge;
-        let whole = g.len < MAX_RUN && is_edge_or_extension(c.text, g.end());
+        let whole = g.len() < MAX_RUN && is_edge_or_extension(c.text, g.end());
         let taken = if starts_clean && (whole || i + 1 < c.groups().len()) {
             card::find(s, c, i).or_else(|| ssn(s, c, i))
         } else {

@@ -10,7 +10,7 @@ use crate::entity::Entity;
 /// Most digits of an international number (E.164 section 6.1).
 const MAX_DIGITS: usize = 15;
 /// Words beside which plain digits are a telephone number.
-const WORDS: [&[u8]; 15] = [
+const WORDS: [&[u8]; 18] = [
     b"phone",
     b"tel",
     b"mobile",
@@ -26,7 +26,12 @@ const WORDS: [&[u8]; 15] = [
     b"handy",
     b"hotline",
     b"landline",
+    b"desk",
+    b"answer",
+    b"office",
 ];
+/// The same, behind the number: `9761 9808 office`.
+const BEHIND: [&[u8]; 6] = [b"office", b"fax", b"mobile", b"phone", b"cell", b"tel"];
 
 /// Country calling codes of one and two digits; every other one has three
 /// (ITU-T E.164 annex).
@@ -59,7 +64,7 @@ pub(super) fn find(s: &mut Sieve<'_>, c: &Cluster<'_>, from: usize, to: usize) {
         return;
     }
     let head = from == 0;
-    let total: usize = groups.iter().map(|g| g.len).sum();
+    let total: usize = groups.iter().map(Group::len).sum();
     if total < 6 {
         return;
     }
@@ -100,10 +105,10 @@ fn up_to_limit(groups: &[Group], least: usize, most: usize) -> Option<usize> {
     let mut total = 0;
     let mut n = 0;
     for g in groups {
-        if total + g.len > most {
+        if total + g.len() > most {
             break;
         }
-        total += g.len;
+        total += g.len();
         n += 1;
     }
     (total >= least).then_some(n)
@@ -125,7 +130,7 @@ fn international(c: &Cluster<'_>, groups: &[Group]) -> Made {
     let first = groups.first()?;
     // "+1.23456789" is a decimal number unless the country code stands alone.
     let decimal = groups.get(1).is_some_and(|g| g.sep == Sep::Dot) && n == 2;
-    (!decimal || first.len == country).then_some((0, n, 0.75))
+    (!decimal || first.len() == country).then_some((0, n, 0.75))
 }
 
 /// `00` or `011`, then a country code.
@@ -198,7 +203,14 @@ fn beside_word(s: &Sieve<'_>, c: &Cluster<'_>, groups: &[Group], total: usize) -
     let money = matches!(before(c.text, c.start), b'$' | b'#' | b'=' | b'/');
     let single = groups.len() == 1 && total < 7;
     let decimal = groups.len() == 2 && groups.get(1).is_some_and(|g| g.sep == Sep::Dot);
-    if total > MAX_DIGITS || money || single || decimal || !s.context(first.start, &WORDS) {
+    if total > MAX_DIGITS || money || single || decimal {
+        return None;
+    }
+    let end = groups.last()?.end();
+    let word = run_end(c.text, end, 3, |b| matches!(b, b' ' | b'-' | b'('));
+    let rest = slice(c.text, word, word + 6);
+    let is = |w: &&[u8]| rest.get(..w.len()).is_some_and(|r| r.eq_ignore_ascii_case(w));
+    if !BEHIND.iter().any(is) && !s.context(first.start, &WORDS) {
         return None;
     }
     Some((0, groups.len(), 0.55))
