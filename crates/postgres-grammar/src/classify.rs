@@ -217,7 +217,7 @@ fn detail(context: &Context<'_>, node: &Node, range: &Range<usize>, found: &mut 
 
 /// A boolean option: on unless its value says otherwise. The last one counts.
 fn option_on(node: &Node, name: &str) -> bool {
-    let option = node.list("options").filter(|option| option.text("defname") == name).next_back();
+    let option = node.list("options").rfind(|option| option.text("defname") == name);
     option.is_some_and(|option| {
         let value = words(option.get("arg")).concat().to_ascii_lowercase();
         !matches!(value.as_str(), "off" | "false" | "0")

@@ -212,12 +212,12 @@ impl Walk {
             _ => node.list(field).collect(),
         };
         for item in items {
-            self.from_item(item, &mut entries);
+            self.relation_item(item, &mut entries);
         }
         entries
     }
 
-    fn from_item(&mut self, item: &Node, entries: &mut Vec<Entry>) {
+    fn relation_item(&mut self, item: &Node, entries: &mut Vec<Entry>) {
         let width: usize = entries.iter().map(Entry::width).sum();
         if !self.spend(width + self.ctes.len() + 1) {
             return;
@@ -252,7 +252,7 @@ impl Walk {
             "JoinExpr" => self.join(item, entries),
             "RangeTableSample" => {
                 if let Some(below) = item.child("relation") {
-                    self.from_item(below, entries);
+                    self.relation_item(below, entries);
                 }
             }
             // Functions in FROM, XMLTABLE, JSON_TABLE: whatever their arguments touch.
@@ -270,7 +270,7 @@ impl Walk {
         let first = entries.len();
         for side in ["larg", "rarg"] {
             if let Some(below) = item.child(side) {
-                self.from_item(below, entries);
+                self.relation_item(below, entries);
             }
         }
         let merged = item.flag("is_natural") || item.get("using_clause").is_some();

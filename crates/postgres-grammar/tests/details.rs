@@ -1,5 +1,11 @@
 //! Details, lineage, literals, and the cache.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "test code"
+)]
 
 use std::sync::Arc;
 

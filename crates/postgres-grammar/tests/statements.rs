@@ -1,5 +1,5 @@
 //! What each kind of statement is: tag, class, tables (`r:` read, `w:` written), flags.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "test code")]
 
 use postgres_grammar::{Access, Analysis, Analyzer, Class, Lexer, Limits};
 
