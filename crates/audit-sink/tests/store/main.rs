@@ -5,5 +5,8 @@
 mod chunks;
 mod faults;
 mod publish;
+#[cfg(feature = "s3")]
+mod s3;
 mod support;
 mod tamper;
+mod whole;
