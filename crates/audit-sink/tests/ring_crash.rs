@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use audit_sink::{AppendError, Log};
+use audit_sink::{AppendError, Log, OpenError};
 use common::{config, entry, signer};
 use tlog::{CompactRange, leaf_hash};
 
@@ -106,6 +106,10 @@ fn every_acknowledged_entry_survives_kill_9() {
         // entries are being acknowledged.
         if round % 4 > 0 {
             has_begun.recv_timeout(Duration::from_secs(30)).unwrap();
+        }
+        if round == 1 {
+            let second = Log::open(config(dir.path()), signer());
+            assert!(matches!(second, Err(OpenError::Locked { .. })), "two processes, one log");
         }
         std::thread::sleep(Duration::from_micros(seed % 60_000));
         child.kill().unwrap();
