@@ -125,6 +125,15 @@ fn unknown_and_malformed_values_come_as_hex() {
     assert_eq!(format!("{:?}", decode(oid::TEXT, Format::Text, b"secret")), "Text(***)");
 }
 
+/// Found by fuzzing: digits written in a way the server never does.
+#[test]
+fn numerics_that_are_not_canonical_read_as_the_server_would() {
+    let read = |b: &[u8]| decode(oid::NUMERIC, Format::Binary, b).as_str().to_owned();
+    assert_eq!(read(b"\0\0\0\x02\0\0\0\0"), "0");
+    assert_eq!(read(b"\0\x02\0\x01\x40\0\0\0\0\0\0\x07"), "-7");
+    assert_eq!(read(b"\0\0\0\0\x40\0\0\x02"), "0.00");
+}
+
 /// Ten bytes that stand for 131,072 digits, many times over: decoded they would fill
 /// the memory.
 #[test]

@@ -41,14 +41,14 @@ pub(super) fn decode(bytes: &[u8], out: &mut String) -> Option<()> {
         let at = usize::try_from(weight - weight_of).ok();
         at.and_then(|i| digits.get(i)).map_or(0, |d| u16::from_be_bytes(*d))
     };
-    if sign == NEGATIVE {
-        out.push('-');
-    }
+    let start = out.len();
     if weight < 0 {
         out.push('0');
     } else {
-        write!(out, "{}", group(weight)).ok()?;
-        for w in (0..weight).rev() {
+        // Groups of zeros in front are not shown, as the server does not.
+        let top = (1..=weight).rev().find(|w| group(*w) != 0).unwrap_or(0);
+        write!(out, "{}", group(top)).ok()?;
+        for w in (0..top).rev() {
             write!(out, "{:04}", group(w)).ok()?;
         }
     }
@@ -61,6 +61,10 @@ pub(super) fn decode(bytes: &[u8], out: &mut String) -> Option<()> {
             w -= 1;
         }
         out.truncate(end);
+    }
+    // There is no negative zero.
+    if sign == NEGATIVE && out.bytes().skip(start).any(|b| matches!(b, b'1'..=b'9')) {
+        out.insert(start, '-');
     }
     Some(())
 }
