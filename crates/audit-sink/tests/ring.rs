@@ -261,7 +261,7 @@ fn every_cut_of_the_last_segment_keeps_what_lies_before_it() {
     let dir = tempfile::tempdir().unwrap();
     let (_, bytes) = sample(dir.path());
     let frames = frames(&bytes);
-    assert!(frames.len() >= 7);
+    assert!(frames.len() >= 6, "a flush for each wait at least");
     let end = frames.last().map(|(at, len, _)| at + len).unwrap();
     // From a cut on, zeros: what a write that stopped there leaves in a zero-filled segment.
     let mut cuts: Vec<usize> = (4096..=end).step_by(61).collect();
@@ -342,6 +342,42 @@ fn a_damaged_first_frame_of_any_kept_segment_is_an_error() {
     assert_eq!(open(dir.path()).1.size, index);
 }
 
+/// The frame that overwrites a published segment is torn: what the segment held is gone, and the
+/// ring knows that it was not needed any more.
+#[test]
+fn a_torn_frame_over_a_released_segment_is_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    let long = |i: u64| vec![i as u8; 60_000];
+    let mut index = 0;
+    while log.append(long(index)).is_ok() {
+        log.wait_durable_blocking(index).unwrap();
+        index += 1;
+    }
+    log.release(index);
+    log.append(long(index)).unwrap();
+    log.wait_durable_blocking(index).unwrap();
+    let path = |n| dir.path().join(format!("segment-{n:03}"));
+    // From before closing, which would write behind the last frame.
+    let before: Vec<_> = (0..4).map(|n| fs::read(path(n)).unwrap()).collect();
+    log.close().unwrap();
+    drop(log);
+    for torn_at in [4096 + 8, 4096 + 300, 4096 + 4096, 4096 + 61_000] {
+        for (n, bytes) in before.iter().enumerate() {
+            fs::write(path(n), bytes).unwrap();
+        }
+        let mut changed = before[0].clone();
+        changed[torn_at..torn_at + 100].fill(0xEE);
+        fs::write(path(0), changed).unwrap();
+        let (log, found) = open(dir.path());
+        assert_eq!((found.size, found.released), (index, index), "torn at {torn_at}");
+        assert!(found.first_kept > 0);
+        assert_eq!(log.append(long(index)).unwrap().index, index);
+        log.wait_durable_blocking(index).unwrap();
+        assert_eq!(log.read(index, 1).unwrap()[0].1, long(index));
+    }
+}
+
 /// An entry may hold anything, also a copy of a frame where recovery looks for later frames.
 #[test]
 fn a_frame_inside_an_entry_is_not_taken_for_one() {
@@ -392,6 +428,39 @@ fn after_a_failed_flush_nothing_is_acknowledged_any_more() {
     assert_eq!(io.syncs.load(Ordering::SeqCst), syncs, "the flush was tried again");
     drop(log);
     assert!(open(dir.path()).1.size >= 10);
+}
+
+/// While a flush runs: nothing is acknowledged, entries gather, and become one frame.
+#[test]
+fn what_arrives_during_a_flush_becomes_one_frame_and_a_full_queue_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    let io = Arc::new(FaultyIo::default());
+    let mut c = config(dir.path());
+    c.io = io.clone();
+    c.max_queue_bytes = 50_000;
+    let (log, _) = Log::open(c, signer()).unwrap();
+    fill(&log, 1);
+    let before = log.stats().frames;
+    let gate = io.gate.lock().unwrap();
+    log.append(entry(1)).unwrap();
+    while log.stats().write.count < before + 1 {
+        std::thread::yield_now(); // until the committer is inside the flush
+    }
+    let mut index = 2;
+    let refused = loop {
+        match log.append(entry(index)) {
+            Ok(_) => index += 1,
+            Err(e) => break e,
+        }
+    };
+    assert_eq!(refused, AppendError::QueueFull);
+    assert!(refused.is_retryable());
+    assert_eq!((log.durable(), log.head().unwrap().size), (1, 1));
+    drop(gate);
+    log.wait_durable_blocking(index - 1).unwrap();
+    assert_eq!(log.stats().frames, before + 2, "one frame in flight, one for all the rest");
+    assert_holds(&log, 0..index);
+    fill(&log, 1);
 }
 
 #[test]

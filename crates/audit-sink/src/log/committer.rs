@@ -27,7 +27,6 @@ pub(super) struct Committer {
     pub(super) link: [u8; 32],
     /// The `released` that the last durable frame carries.
     pub(super) released: u64,
-    /// Signature of the current head, for frames that add nothing to it.
     pub(super) wakers: Vec<Waker>,
     pub(super) text: String,
 }

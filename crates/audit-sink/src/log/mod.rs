@@ -98,7 +98,8 @@ pub struct Recovered {
     pub epoch: u64,
     /// Frames read and verified.
     pub frames: u64,
-    /// Whether an unfinished, never acknowledged frame was dropped.
+    /// Whether the start of an unfinished, never acknowledged frame was seen and dropped. (One
+    /// whose first bytes did not reach the disk leaves no trace.)
     pub torn: bool,
     /// Whether the log was closed in order before.
     pub clean: bool,

@@ -50,6 +50,8 @@ pub struct Faults {
     pub room: AtomicU64,
     pub written: AtomicU64,
     pub syncs: AtomicU64,
+    /// Whoever holds it holds up every flush.
+    pub gate: std::sync::Mutex<()>,
 }
 
 impl std::ops::Deref for FaultyIo {
@@ -88,6 +90,7 @@ impl SegmentFile for FaultyFile {
         self.0.read_at(bytes, offset)
     }
     fn sync_data(&self) -> io::Result<()> {
+        drop(self.1.gate.lock().unwrap());
         self.1.syncs.fetch_add(1, SeqCst);
         if self.1.fail_sync.load(SeqCst) {
             return Err(io::Error::other("injected EIO"));
