@@ -1,5 +1,6 @@
 //! The two threads of a chunk folder.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -15,7 +16,10 @@ use super::{CHUNK_BYTES, ChunkError, ChunkRef, Job, SealJob, Shared, TEMP_PREFIX
 
 /// Cut chunks that may wait for the sealer; each holds an open file. At the limit the spooler
 /// waits, its queue fills, and the writers see that.
-const MAX_WAITING_SEALS: usize = 64;
+const MAX_WAITING_SEALS: usize = 256;
+/// Files flushed at the same time: the file system's journal then commits once for all of them,
+/// not once for each.
+const PARALLEL_SYNCS: usize = 8;
 /// The spooler gives room back to writers in steps of this many bytes.
 const RELEASE_STEP: usize = 256 * 1024;
 
@@ -171,6 +175,7 @@ pub(crate) fn seal_loop(shared: &Shared) {
             return;
         }
         let failed = shared.failed.load(Ordering::Acquire)
+            || sync_all(&jobs).is_err()
             || jobs.iter().try_for_each(|job| seal(shared, job)).is_err()
             || File::open(&shared.path).and_then(|dir| dir.sync_all()).is_err();
         if failed {
@@ -191,10 +196,34 @@ pub(crate) fn seal_loop(shared: &Shared) {
     }
 }
 
+/// Flushes the bytes of all chunks in `jobs`, several at a time.
+fn sync_all(jobs: &VecDeque<SealJob>) -> io::Result<()> {
+    let files: Vec<&File> = jobs
+        .iter()
+        .filter_map(|job| match job {
+            SealJob::Chunk { file, .. } => Some(file),
+            SealJob::Done(_) => None,
+        })
+        .collect();
+    let sync = |part: &[&File]| part.iter().try_for_each(|file| file.sync_data());
+    if files.len() < 2 {
+        return sync(&files);
+    }
+    std::thread::scope(|scope| {
+        let parts = files.chunks(files.len().div_ceil(PARALLEL_SYNCS));
+        let threads: Vec<_> = parts
+            .map(|part| std::thread::Builder::new().spawn_scoped(scope, move || sync(part)))
+            .collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread?.join().unwrap_or_else(|_| Err(io::Error::other("a flush thread panicked")))
+        })
+    })
+}
+
+/// Gives a flushed chunk its name.
 fn seal(shared: &Shared, job: &SealJob) -> io::Result<()> {
-    let SealJob::Chunk { file, temp, chunk, .. } = job else { return Ok(()) };
+    let SealJob::Chunk { temp, chunk, .. } = job else { return Ok(()) };
     let name = shared.path.join(chunk.sha256.to_hex());
-    file.sync_data()?;
     if name.exists() {
         // The same bytes once more: now counted twice.
         shared.freed(u64::from(chunk.len));
