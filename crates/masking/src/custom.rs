@@ -1,7 +1,7 @@
 //! Recognizers that come from the configuration.
 
 use crate::config::RecognizerConfig;
-use crate::detect::{Finding, Wanted, resolve};
+use crate::detect::{Finding, Wanted};
 use crate::entity::Entity;
 use crate::luhn;
 use regex::bytes::{Regex, RegexBuilder};
@@ -91,30 +91,39 @@ impl Recognizer {
     }
 }
 
-/// Adds the custom findings in `text`, line by line.
+/// Adds the custom findings in `text`, line by line, with offsets from `base`.
 pub(crate) fn find(
     recognizers: &[Recognizer],
     text: &[u8],
     wanted: &Wanted,
+    mut base: usize,
     found: &mut Vec<Finding>,
 ) {
-    let mut base = 0;
     for line in text.split_inclusive(|b| *b == b'\n').flat_map(|l| l.chunks(MAX_CUSTOM_LINE)) {
-        for (n, r) in recognizers.iter().enumerate() {
-            let Ok(n) = u8::try_from(n) else { continue };
-            let entity = Entity::Custom(n);
-            for (regex, score) in &r.patterns {
-                if !wanted.takes(entity, *score) {
-                    continue;
-                }
-                for m in regex.find_iter(line).filter(|m| !m.is_empty() && r.accepts(m.as_bytes()))
-                {
-                    let (start, end) = (base + m.start(), base + m.end());
-                    found.push(Finding { entity, start, end, score: *score });
-                }
-            }
-        }
+        find_in_line(recognizers, line, wanted, base, found);
         base += line.len();
     }
-    resolve(found);
+}
+
+/// Adds the custom findings in one line that begins at `base`.
+pub(crate) fn find_in_line(
+    recognizers: &[Recognizer],
+    line: &[u8],
+    wanted: &Wanted,
+    base: usize,
+    found: &mut Vec<Finding>,
+) {
+    for (n, r) in recognizers.iter().enumerate() {
+        let Ok(n) = u8::try_from(n) else { continue };
+        let entity = Entity::Custom(n);
+        for (regex, score) in &r.patterns {
+            if !wanted.takes(entity, *score) {
+                continue;
+            }
+            for m in regex.find_iter(line).filter(|m| !m.is_empty() && r.accepts(m.as_bytes())) {
+                let (start, end) = (base + m.start(), base + m.end());
+                found.push(Finding { entity, start, end, score: *score });
+            }
+        }
+    }
 }

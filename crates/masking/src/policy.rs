@@ -12,8 +12,8 @@ use crate::stream::StreamMasker;
 use std::sync::Arc;
 
 /// Longest finding an operator is applied to, in bytes. A longer one (only
-/// keys and tokens can be) is replaced by `<ENTITY>` whatever the operator,
-/// unless that is `keep` or `redact`: a stream must not hold it.
+/// keys and tokens can be) is replaced by `<ENTITY>` whatever the operator
+/// (`redact` removes it): a stream must not hold it.
 pub const MAX_OPERAND: usize = 4096;
 
 /// Who will see the text.
@@ -95,7 +95,7 @@ impl Policy {
     ) -> Outcome {
         receipt.scanned += 1;
         let wanted = self.wanted(sink);
-        if wanted.is_empty() {
+        if wanted.is_empty() || (too_short(value) && !wanted.custom) {
             return Outcome::Same;
         }
         let findings = self.find(value, wanted);
@@ -150,11 +150,7 @@ impl Policy {
 
     /// Findings of the wanted entities, ordered, without overlaps.
     fn find(&self, text: &[u8], wanted: &Wanted) -> Vec<Finding> {
-        let mut found = self.engine.find(text, wanted);
-        if wanted.custom {
-            crate::custom::find(&self.recognizers, text, wanted, &mut found);
-        }
-        found
+        self.engine.find(text, wanted, &self.recognizers)
     }
 
     pub(crate) fn wanted(&self, sink: Sink) -> &Wanted {
@@ -214,7 +210,7 @@ impl Policy {
         };
         let f = self
             .engine
-            .find(whole.as_bytes(), wanted)
+            .find(whole.as_bytes(), wanted, &self.recognizers)
             .into_iter()
             .find(|f| f.entity == Entity::CreditCard && f.start == 0 && f.end == whole.len())?;
         let op = self.operator_for(sink, Entity::CreditCard, f.score)?;
@@ -267,4 +263,10 @@ impl Policy {
         }
         w
     }
+}
+
+/// Whether a value is a word or number too short to be any entity: most cells
+/// of most tables.
+fn too_short(value: &[u8]) -> bool {
+    value.len() <= 8 && value.iter().all(u8::is_ascii_alphanumeric)
 }

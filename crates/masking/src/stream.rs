@@ -1,43 +1,268 @@
 //! Masking text that arrives in pieces.
+//!
+//! The law: however the text is cut, the output is the same, and the same as
+//! [`Policy::mask_text`] gives for the whole. It rests on what `detect`
+//! promises: a detector reads a bounded stretch around its position, so a
+//! position is looked at once all of that stretch is there, in order, exactly
+//! once. Text is released when no position still to come can claim it.
 
-use crate::policy::{Policy, Sink};
+use crate::custom::{self, MAX_CUSTOM_LINE};
+use crate::detect::{Finding, LOOK_AHEAD, LOOK_BEHIND, Secret, State, sort};
+use crate::policy::{MAX_OPERAND, Policy, Sink};
 use crate::receipt::Receipt;
 use std::sync::Arc;
 
-/// Masks a stream of text with bounded memory. However the text is cut into
-/// pieces, the output is the same.
-#[derive(Debug)]
+/// Positions looked at together, so that a text that comes byte by byte is not
+/// scanned anew for each.
+const BATCH: usize = 256;
+
+/// Masks a stream of text with bounded memory: it holds back less than 1.5 KiB
+/// (with custom recognizers, up to a line of [`MAX_CUSTOM_LINE`]; inside a key
+/// or token, up to [`MAX_OPERAND`] of it) besides the piece just pushed.
+///
+/// However the text is cut into pieces, the output is the same. End with
+/// [`StreamMasker::finish`]: what is held back is lost otherwise, never leaked.
 pub struct StreamMasker {
     policy: Arc<Policy>,
     sink: Sink,
+    /// Text not yet released, and some before it that detectors may read.
     buffer: Vec<u8>,
+    /// Of `buffer`: already in the output.
+    done: usize,
+    /// Of `buffer`: the next position to look at.
+    next: usize,
+    /// Of `buffer`: the start of the line custom patterns have not seen.
+    line: usize,
+    state: State,
+    /// Findings not yet in the output; offsets into `buffer`.
+    pending: Vec<Finding>,
+    /// A secret whose end has not come: with how much of it was seen.
+    open: Option<(Secret, usize)>,
+    /// The open secret is longer than an operand: already masked, swallow the rest.
+    swallowing: bool,
     receipt: Receipt,
+}
+
+impl std::fmt::Debug for StreamMasker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The buffer holds what is to be masked.
+        f.debug_struct("StreamMasker")
+            .field("sink", &self.sink)
+            .field("held", &(self.buffer.len() - self.done.min(self.buffer.len())))
+            .finish_non_exhaustive()
+    }
 }
 
 impl StreamMasker {
     pub(crate) fn new(policy: Arc<Policy>, sink: Sink) -> Self {
-        Self { policy, sink, buffer: Vec::new(), receipt: Receipt::new() }
+        let mut receipt = Receipt::new();
+        receipt.scanned = 1;
+        Self {
+            policy,
+            sink,
+            buffer: Vec::new(),
+            done: 0,
+            next: 0,
+            line: 0,
+            state: State::default(),
+            pending: Vec::new(),
+            open: None,
+            swallowing: false,
+            receipt,
+        }
     }
 
     /// Takes the next piece; appends to `out` what is certain by now.
-    pub fn push(&mut self, piece: &[u8], _out: &mut Vec<u8>) {
-        self.buffer.extend_from_slice(piece);
+    pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+        if self.policy.wanted(self.sink).is_empty() {
+            out.extend_from_slice(piece);
+            return;
+        }
+        let rest = self.swallow(piece);
+        self.buffer.extend_from_slice(rest);
+        if !self.swallowing {
+            self.advance(false, out);
+        }
     }
 
     /// Ends the text: appends the rest. The masker can then be used for
-    /// another text.
+    /// another text; counts go on.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        let text = std::mem::take(&mut self.buffer);
-        let mut receipt = Receipt::new();
-        if self.policy.mask_text(self.sink, &text, out, &mut receipt) == crate::Outcome::Same {
-            out.extend_from_slice(&text);
+        if !self.swallowing {
+            self.advance(true, out);
         }
-        self.receipt.merge(&receipt);
+        self.restart(0);
+        self.done = 0;
+        self.buffer.clear();
+        self.open = None;
+        self.swallowing = false;
     }
 
-    /// Counts so far.
+    /// Counts so far: a stream counts as one value scanned.
     #[must_use]
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
+    }
+
+    /// Drops what belongs to a secret that is already masked.
+    fn swallow<'p>(&mut self, piece: &'p [u8]) -> &'p [u8] {
+        let Some((secret, _)) = self.open.as_mut().filter(|_| self.swallowing) else {
+            return piece;
+        };
+        let n = secret.run.length(piece);
+        if n < piece.len() {
+            self.open = None;
+            self.swallowing = false;
+        }
+        piece.get(n..).unwrap_or_default()
+    }
+
+    fn advance(&mut self, last: bool, out: &mut Vec<u8>) {
+        loop {
+            if self.open.is_some() {
+                if !self.close(last, out) {
+                    return;
+                }
+                continue;
+            }
+            let len = self.buffer.len();
+            let to = if last { len } else { len.saturating_sub(LOOK_AHEAD) };
+            if !last && to < self.next + BATCH {
+                return;
+            }
+            let policy = Arc::clone(&self.policy);
+            let secret = policy.engine.scan(
+                &self.buffer,
+                policy.wanted(self.sink),
+                &mut self.state,
+                &mut self.pending,
+                (self.next, to),
+            );
+            let Some(secret) = secret else {
+                self.next = to.max(self.next);
+                let sure = if last { len } else { to.saturating_sub(LOOK_BEHIND) };
+                self.lines(if last { Some(len) } else { None });
+                let sure = if self.has_custom() { sure.min(self.line) } else { sure };
+                self.release(sure, out);
+                self.trim();
+                return;
+            };
+            self.lines(Some(secret.start));
+            self.release(secret.start, out);
+            self.open = Some((secret, 0));
+        }
+    }
+
+    /// Looks for the end of the open secret; false when it has not come.
+    fn close(&mut self, last: bool, out: &mut Vec<u8>) -> bool {
+        let Some((mut secret, seen)) = self.open.take() else { return true };
+        let behind = self.buffer.get(secret.start + seen..).unwrap_or_default();
+        let fresh = secret.run.length(behind);
+        let ended = fresh < behind.len() || last;
+        let end = secret.start + (seen + fresh).max(1);
+        let start = secret.start.max(self.done);
+        if !ended && end.saturating_sub(start) <= MAX_OPERAND {
+            self.open = Some((secret, seen + fresh));
+            return false;
+        }
+        let (entity, score) = (secret.entity, secret.score);
+        self.pending.push(Finding { entity, start: secret.start, end, score });
+        self.release(end, out);
+        self.restart(end);
+        if !ended {
+            self.open = Some((secret, 0));
+            self.swallowing = true;
+        }
+        ended
+    }
+
+    fn has_custom(&self) -> bool {
+        self.policy.wanted(self.sink).custom
+    }
+
+    /// Shows custom patterns the lines that are complete; up to `end` if the
+    /// text ends there.
+    fn lines(&mut self, end: Option<usize>) {
+        if !self.has_custom() {
+            return;
+        }
+        let limit = end.unwrap_or(self.buffer.len());
+        while self.line < limit {
+            let most = limit.min(self.line + MAX_CUSTOM_LINE);
+            let Some(rest) = self.buffer.get(self.line..most) else { return };
+            let cut = rest.iter().position(|b| *b == b'\n').map(|n| n + 1);
+            let whole = rest.len() == MAX_CUSTOM_LINE || end.is_some();
+            let Some(n) = cut.or(whole.then_some(rest.len())) else { return };
+            let line = rest.get(..n).unwrap_or_default();
+            let wanted = self.policy.wanted(self.sink);
+            custom::find_in_line(
+                &self.policy.recognizers,
+                line,
+                wanted,
+                self.line,
+                &mut self.pending,
+            );
+            self.line += n;
+        }
+    }
+
+    /// Writes everything before `sure`; nothing found later can begin there.
+    fn release(&mut self, sure: usize, out: &mut Vec<u8>) {
+        if self.pending.len() > 1 {
+            sort(&mut self.pending);
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.retain(|f| {
+            if f.start >= sure {
+                return true;
+            }
+            let start = f.start.max(self.done);
+            if start < f.end {
+                out.extend_from_slice(self.buffer.get(self.done..start).unwrap_or_default());
+                let value = self.buffer.get(start..f.end).unwrap_or_default();
+                self.policy.put(self.sink, f.entity, f.score, value, out);
+                self.receipt.masked = 1;
+                self.receipt.add(f.entity);
+                self.done = f.end;
+            }
+            false
+        });
+        self.pending = pending;
+        if self.done < sure {
+            out.extend_from_slice(self.buffer.get(self.done..sure).unwrap_or_default());
+            self.done = sure;
+        }
+    }
+
+    /// Forgets what no detector will read again.
+    fn trim(&mut self) {
+        let mut n = self.done.min(self.next.saturating_sub(LOOK_BEHIND));
+        if self.has_custom() {
+            n = n.min(self.line);
+        }
+        self.buffer.drain(..n.min(self.buffer.len()));
+        self.done -= n;
+        self.next -= n;
+        self.line = self.line.saturating_sub(n);
+        self.state.trim(n);
+        for f in &mut self.pending {
+            f.start -= n;
+            f.end -= n;
+        }
+    }
+
+    /// What is behind `end` is another text.
+    fn restart(&mut self, end: usize) {
+        let end = end.min(self.buffer.len());
+        self.buffer.drain(..end);
+        self.done = self.done.saturating_sub(end);
+        self.pending.retain_mut(|f| {
+            f.start = f.start.saturating_sub(end);
+            f.end = f.end.saturating_sub(end);
+            f.start < f.end
+        });
+        self.next = 0;
+        self.line = 0;
+        self.state = State::default();
     }
 }

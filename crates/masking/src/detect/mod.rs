@@ -23,8 +23,9 @@ mod shape;
 mod text;
 
 pub(crate) use iban::mod97;
-pub(crate) use secret::{Run, Secret};
+pub(crate) use secret::Secret;
 
+use crate::custom::{self, Recognizer};
 use crate::entity::{Entity, SLOTS};
 use classes::{BLOCK, Classify, Simd};
 use shape::{Hits, OVERLAP, STEP};
@@ -108,6 +109,36 @@ impl State {
     }
 }
 
+/// Words that say what a number beside them is.
+struct Words {
+    /// Bit n: some word begins with the n-th letter.
+    letters: u32,
+    words: &'static [&'static [u8]],
+}
+
+impl Words {
+    /// `words` in lower case, none empty.
+    const fn new(words: &'static [&'static [u8]]) -> Self {
+        let mut letters = 0;
+        let mut rest = words;
+        while let [[first, ..], more @ ..] = rest {
+            letters |= 1u32 << (*first & 31);
+            rest = more;
+        }
+        Self { letters, words }
+    }
+
+    #[inline(always)]
+    fn may_begin(&self, b: u8) -> bool {
+        b >= b'A' && self.letters >> (b & 31) & 1 == 1
+    }
+
+    #[inline(never)]
+    fn begin(&self, text: &[u8]) -> bool {
+        self.words.iter().any(|w| text.get(..w.len()).is_some_and(|x| x.eq_ignore_ascii_case(w)))
+    }
+}
+
 /// A text under the detectors.
 struct Sieve<'t> {
     text: &'t [u8],
@@ -123,23 +154,20 @@ impl Sieve<'_> {
         }
     }
 
-    /// Whether one of `words` (lower case) begins a word within
-    /// [`CONTEXT`] bytes before `start`.
-    fn context(&self, start: usize, words: &[&[u8]]) -> bool {
+    /// Whether one of the words begins a word within [`CONTEXT`] bytes before
+    /// `start`.
+    fn context(&self, start: usize, words: &Words) -> bool {
         let near = text::slice(self.text, start.saturating_sub(CONTEXT), start);
-        let mut fresh = true;
+        let mut last = 0;
         for (i, b) in near.iter().enumerate() {
-            let rest = near.get(i..).unwrap_or_default();
-            let letter = b.is_ascii_alphabetic();
-            if fresh && letter {
-                let is = |w: &&[u8]| rest.get(..w.len()).is_some_and(|x| x.eq_ignore_ascii_case(w));
-                if words.iter().any(is) {
-                    return true;
-                }
+            // A word begins behind what is no letter, and at the hump of
+            // "myPhone".
+            let hump = b.is_ascii_uppercase() && last >= b'a';
+            let fresh = hump || !u8::is_ascii_alphabetic(&last);
+            last = *b;
+            if fresh && words.may_begin(*b) && words.begin(near.get(i..).unwrap_or_default()) {
+                return true;
             }
-            // "telephone", "myPhone": what matters may be a word's second half.
-            let hump = rest.get(1).is_some_and(u8::is_ascii_uppercase) && b.is_ascii_lowercase();
-            fresh = !letter || hump;
         }
         false
     }
@@ -188,9 +216,10 @@ impl Sieve<'_> {
             return;
         }
         if text::at(self.text, p) == b'.' {
-            // Two dots five apart.
-            if self.wanted.has(Entity::MacAddress) {
-                net::mac(self, p);
+            // Two dots five apart: a hardware address, or a card in dotted groups.
+            let mac = self.wanted.has(Entity::MacAddress) && net::mac(self, p);
+            if !mac && text::before(self.text, p).is_ascii_digit() {
+                number::find(self, p - 1);
             }
         } else if self.wanted.has(Entity::IpAddress)
             && let Some(end) = net::ipv4(self, p)
@@ -206,8 +235,9 @@ impl Sieve<'_> {
             return;
         }
         let colon = text::at(self.text, p) == b':';
-        let found = (colon && self.wanted.has(Entity::IpAddress) && net::ipv6(self, p))
-            || (self.wanted.has(Entity::MacAddress) && net::mac(self, p));
+        // Eight pairs are an EUI-64 rather than an IPv6 address.
+        let found = (self.wanted.has(Entity::MacAddress) && net::mac(self, p))
+            || (colon && self.wanted.has(Entity::IpAddress) && net::ipv6(self, p));
         if found {
             self.state.colons = p + 1;
         }
@@ -297,7 +327,7 @@ impl Engine {
     }
 
     /// Findings in a complete text, ordered, without overlaps.
-    pub(crate) fn find(&self, text: &[u8], wanted: &Wanted) -> Vec<Finding> {
+    pub(crate) fn find(&self, text: &[u8], wanted: &Wanted, custom: &[Recognizer]) -> Vec<Finding> {
         let mut found = Vec::new();
         let mut base = 0;
         let mut rest = text;
@@ -308,6 +338,11 @@ impl Engine {
             for f in found.iter_mut().skip(first) {
                 f.start += base;
                 f.end += base;
+            }
+            if wanted.custom {
+                let end = secret.map_or(rest.len(), |s| s.start);
+                let piece = rest.get(..end).unwrap_or_default();
+                custom::find(custom, piece, wanted, base, &mut found);
             }
             let Some(mut secret) = secret else { break };
             let behind = rest.get(secret.start..).unwrap_or_default();

@@ -7,7 +7,7 @@
 //! be stitched together out of two of them.
 
 use super::text::{at, before, is_edge, run_end, slice};
-use super::{Sieve, card, phone};
+use super::{Sieve, Words, card, phone};
 use crate::entity::Entity;
 
 /// Most groups read at once.
@@ -18,6 +18,9 @@ const OVERLAP: usize = 6;
 const MAX_RUN: usize = 24;
 /// How far back from the digit that was found a cluster may begin.
 const MAX_BACK: usize = 40;
+
+/// Words beside which nine plain digits are a social security number.
+const TOLD: Words = Words::new(&[b"ssn", b"social"]);
 
 /// What stands before a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -227,11 +230,18 @@ fn plain(s: &Sieve<'_>, start: usize) -> Option<usize> {
     let next = at(text, run);
     if run - start == 4 && next == b'-' {
         let rest = slice(text, run, run + 9);
-        let [b'-', a, b, b'-', c, d, gap, e, f] = rest else { return None };
-        let digits = [a, b, c, d, e, f].iter().all(|b| b.is_ascii_digit());
-        let clock = matches!(gap, b' ' | b'T') && matches!(at(text, run + 9), b':');
+        let [b'-', a, b, b'-', c, d, rest @ ..] = rest else { return None };
         let year = matches!(slice(text, start, start + 2), b"19" | b"20");
-        return (digits && clock && year).then_some(run + 9);
+        if !year || ![a, b, c, d].iter().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        return match rest {
+            [b' ' | b'T', e, f] if e.is_ascii_digit() && f.is_ascii_digit() => {
+                (at(text, run + 9) == b':').then_some(run + 9)
+            }
+            [b',' | b';' | b'"' | b'\'' | b'\t' | b'\n' | b'|' | b'T', ..] | [] => Some(run + 6),
+            _ => None,
+        };
     }
     let alone = run > start && !matches!(next, b' ' | b'-' | b'.' | b'(' | b')' | 0xC2);
     let short = run - start < 12 && start < 3 && before(text, start) != b'+';
@@ -311,7 +321,7 @@ fn ssn(s: &mut Sieve<'_>, c: &Cluster<'_>, i: usize) -> Option<usize> {
     if g.len == 9 && !c.continued && groups.len() == 1 {
         // Unbroken: only beside a word that says so.
         let (a, b, d) = (c.value(g) / 1_000_000, c.value(g) / 10_000 % 100, c.value(g) % 10_000);
-        let told = is_ssn(a, b, d) && s.context(g.start, &[b"ssn", b"social"]);
+        let told = is_ssn(a, b, d) && s.context(g.start, &TOLD);
         return told.then(|| {
             s.put(Entity::UsSsn, g.start, g.end(), 0.6);
             1

@@ -2,15 +2,15 @@
 //! national shapes with a trunk zero; other groups of digits only beside a
 //! word that speaks of a telephone.
 
-use super::Sieve;
 use super::number::{Cluster, Group, Sep};
 use super::text::{at, before, is_edge, run_end, slice};
+use super::{Sieve, Words};
 use crate::entity::Entity;
 
 /// Most digits of an international number (E.164 section 6.1).
 const MAX_DIGITS: usize = 15;
 /// Words beside which plain digits are a telephone number.
-const WORDS: [&[u8]; 18] = [
+const WORDS: Words = Words::new(&[
     b"phone",
     b"tel",
     b"mobile",
@@ -29,9 +29,9 @@ const WORDS: [&[u8]; 18] = [
     b"desk",
     b"answer",
     b"office",
-];
+]);
 /// The same, behind the number: `9761 9808 office`.
-const BEHIND: [&[u8]; 6] = [b"office", b"fax", b"mobile", b"phone", b"cell", b"tel"];
+const BEHIND: Words = Words::new(&[b"office", b"fax", b"mobile", b"phone", b"cell", b"tel"]);
 
 /// Country calling codes of one and two digits; every other one has three
 /// (ITU-T E.164 annex).
@@ -209,8 +209,7 @@ fn beside_word(s: &Sieve<'_>, c: &Cluster<'_>, groups: &[Group], total: usize) -
     let end = groups.last()?.end();
     let word = run_end(c.text, end, 3, |b| matches!(b, b' ' | b'-' | b'('));
     let rest = slice(c.text, word, word + 6);
-    let is = |w: &&[u8]| rest.get(..w.len()).is_some_and(|r| r.eq_ignore_ascii_case(w));
-    if !BEHIND.iter().any(is) && !s.context(first.start, &WORDS) {
+    if !BEHIND.begin(rest) && !s.context(first.start, &WORDS) {
         return None;
     }
     Some((0, groups.len(), 0.55))
