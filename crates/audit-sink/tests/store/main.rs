@@ -4,6 +4,7 @@
 
 mod chunks;
 mod faults;
+mod google;
 mod publish;
 #[cfg(feature = "s3")]
 mod s3;

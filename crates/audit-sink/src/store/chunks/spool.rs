@@ -19,7 +19,7 @@ use super::{CHUNK_BYTES, ChunkError, ChunkRef, Job, SealJob, Shared, TEMP_PREFIX
 const MAX_WAITING_SEALS: usize = 256;
 /// Files flushed at the same time: the file system's journal then commits once for all of them,
 /// not once for each.
-const PARALLEL_SYNCS: usize = 8;
+const PARALLEL_SYNCS: usize = 4;
 /// The spooler gives room back to writers in steps of this many bytes.
 const RELEASE_STEP: usize = 256 * 1024;
 
