@@ -35,7 +35,8 @@ pub struct PublisherConfig {
     /// An entry waits at most this long for its publication: what the loss of the local disk
     /// can cost.
     pub max_age: Duration,
-    /// Pause between two publications even when many entries are ready.
+    /// Pause between two publications even when many entries are ready: each costs some flushes,
+    /// on a disk that the ring may share. Who waits in [`Publisher::wait_published`] is not held up.
     pub min_interval: Duration,
     /// First pause after an error of the store; doubled up to `max_backoff`.
     pub min_backoff: Duration,
@@ -44,7 +45,7 @@ pub struct PublisherConfig {
 }
 
 impl PublisherConfig {
-    /// The defaults: 1 s, 50 ms, and 100 ms to 10 s.
+    /// The defaults: 1 s, 200 ms, and 100 ms to 10 s.
     #[must_use]
     pub const fn new(recovered: (u64, Hash)) -> Self {
         Self {
@@ -52,7 +53,7 @@ impl PublisherConfig {
             epoch: None,
             chunks: None,
             max_age: Duration::from_secs(1),
-            min_interval: Duration::from_millis(50),
+            min_interval: Duration::from_millis(200),
             min_backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(10),
         }
