@@ -1,1 +1,56 @@
-//! greffier.toml: one file, every error at once, with its line.
+//! `greffier.toml`: one file, every error at once, with its line; and a running instance of it.
+//!
+//! [`load`] reads the file, everything that it names (secrets, certificates) and checks it all.
+//! What is wrong comes back as [`Problems`], each with line, column, key and what would be right:
+//!
+//! ```text
+//! greffier.toml:31:1: target.orders.durabilty: unknown key; did you mean `durability`?
+//! greffier.toml:38:1: target.orders.role[0].password: the environment variable PGPW is not set
+//! ```
+//!
+//! What is right comes back as [`Loaded`]: rules compiled, TLS set up, secrets read. Then
+//! [`Instance::open`] opens the log and makes the [`gate::Gate`], and [`serve::serve`] accepts
+//! connections until the process is told to end. None of the three knows a protocol; what only
+//! PostgreSQL knows is in [`postgres`].
+//!
+//! Every key is documented in this crate's README.md; `greffier.example.toml` at the top of the
+//! repository shows them at work.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let loaded = config::load("greffier.toml".as_ref())?;
+//! let instance = config::Instance::open(&loaded, "example 1.0").await?;
+//! println!("verify the log with {}", instance.vkey());
+//! for listener in &loaded.listeners {
+//!     let proxy = ::postgres::Proxy::new(instance.gate.clone(), loaded.postgres_config(listener));
+//!     // accept on listener.address, and give what comes to proxy.serve; see `config::serve`
+//! }
+//! instance.seal(std::time::Duration::from_secs(30)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Secrets are named in the file (`env:NAME`, `file:/path`) and never stand in it; no message
+//! repeats a value that was written where a secret belongs. Relative paths are relative to the
+//! file's folder.
+
+mod document;
+mod instance;
+mod keygen;
+mod load;
+pub mod postgres;
+mod problem;
+mod secret;
+mod sections;
+pub mod serve;
+mod tls;
+mod units;
+
+pub use instance::{Instance, SealError, StartError};
+pub use keygen::{KeygenError, keygen};
+pub use load::{
+    Audit, Listener, Loaded, MAX_CONNECTIONS, MAX_FILE_BYTES, PUBLISH_EVERY, SHUTDOWN_TIMEOUT,
+    Serve, load, load_with,
+};
+pub use problem::{Problem, Problems};
+pub use secret::{MAX_SECRET_BYTES, Secret};

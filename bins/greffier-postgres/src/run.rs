@@ -1,0 +1,153 @@
+//! From a checked configuration to the end of the process.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::serve::{Drained, Handler, Listening, Shutdown, Stop, serve};
+use config::{Instance, Loaded, SealError, StartError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The name and version in records.
+const PROGRAM: &str = concat!("greffier-postgres ", env!("CARGO_PKG_VERSION"));
+/// How long the store may take for the rest of the log at the end.
+const SEAL_LIMIT: Duration = Duration::from_secs(30);
+/// How long sessions get to tell their clients that nothing can be recorded any more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Why the process ends with a failure.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error("cannot start: {0}")]
+    Start(#[from] StartError),
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: std::net::SocketAddr, source: io::Error },
+    #[error("ended, because nothing could be recorded: {0}")]
+    Journal(String),
+    #[error("the log could not be sealed: {0}")]
+    Seal(#[from] SealError),
+    #[error("{0} came before the log was sealed; the next start will publish the rest")]
+    Hurried(&'static str),
+}
+
+/// Runs until a signal or a failure.
+pub(crate) fn run(loaded: &Loaded) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let end = runtime.block_on(serve_all(loaded));
+    // A store that hangs must not keep the process: what it was given is durable here.
+    runtime.shutdown_timeout(LAST_WORDS);
+    end
+}
+
+async fn serve_all(loaded: &Loaded) -> Result<(), RunError> {
+    let mut signals = Signals::new()?;
+    let instance = Instance::open(loaded, PROGRAM).await?;
+    let listening = match listen(loaded, &instance).await {
+        Ok(listening) => listening,
+        Err(error) => {
+            // The log was opened: it ends in order even so.
+            instance.seal(SEAL_LIMIT).await?;
+            return Err(error);
+        }
+    };
+    announce(loaded, &instance, &listening);
+    let verifier = instance.verifier.clone();
+    let fresh = tokio::spawn(async move { verifier.keep_fresh().await });
+    let mut failure = None;
+    let (first, second) = tokio::sync::oneshot::channel();
+    let stop = async {
+        tokio::select! {
+            name = signals.next() => {
+                tracing::info!(signal = name, "ending: sessions at rest now, others within {:?}",
+                    loaded.serve.shutdown_timeout);
+                let _waiting = first.send(signals);
+                Stop { patience: loaded.serve.shutdown_timeout }
+            }
+            reason = instance.failed() => {
+                tracing::error!(reason, "nothing can be recorded any more: ending");
+                failure = Some(reason);
+                Stop { patience: LAST_WORDS }
+            }
+        }
+    };
+    let hurry = async {
+        match second.await {
+            Ok(mut signals) => {
+                tracing::info!(signal = Signals::next(&mut signals).await, "at once")
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let drained = serve(listening, loaded.serve, stop, hurry).await;
+    fresh.abort();
+    let Drained { cut } = drained?;
+    if cut > 0 {
+        tracing::warn!(connections = cut, "cut: they did not end in time");
+    }
+    let mut hurried = Signals::new()?;
+    let sealed = tokio::select! {
+        sealed = instance.seal(SEAL_LIMIT) => sealed.map_err(RunError::from),
+        name = hurried.next() => Err(RunError::Hurried(name)),
+    };
+    if let Some(reason) = failure {
+        return Err(RunError::Journal(reason));
+    }
+    sealed?;
+    tracing::info!("the log is sealed");
+    Ok(())
+}
+
+async fn listen(loaded: &Loaded, instance: &Instance) -> Result<Vec<Listening>, RunError> {
+    let mut listening = Vec::new();
+    for listener in &loaded.listeners {
+        let config = loaded.postgres_config(listener);
+        let proxy = postgres::Proxy::new(instance.gate.clone(), config);
+        let handler: Handler = Arc::new(move |tcp, peer, shutdown: Shutdown| {
+            let proxy = proxy.clone();
+            Box::pin(async move { proxy.serve(tcp, peer, shutdown.wanted()).await })
+                as Pin<Box<dyn Future<Output = ()>>>
+        });
+        let address = listener.address;
+        let bound = Listening::bind(address, handler).await;
+        listening.push(bound.map_err(|source| RunError::Listen { address, source })?);
+    }
+    Ok(listening)
+}
+
+/// One line that says all that somebody needs: where, to what, and how to check the log.
+fn announce(loaded: &Loaded, instance: &Instance, listening: &[Listening]) {
+    let addresses: Vec<String> = listening.iter().map(|l| l.address().to_string()).collect();
+    tracing::info!(
+        listen = addresses.join(","),
+        targets = loaded.target_names().join(","),
+        log = loaded.audit.log_id,
+        vkey = instance.vkey(),
+        config = loaded.sha256,
+        shards = loaded.serve.shards,
+        "{PROGRAM} is ready"
+    );
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

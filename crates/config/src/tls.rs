@@ -1,0 +1,102 @@
+//! TLS towards clients and towards targets, from PEM files.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::secret::check_private;
+
+/// Most certificates read from one file.
+const MAX_CERTIFICATES: usize = 1000;
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
+        .map_err(|e| failed(&e))?
+        .take(MAX_CERTIFICATES)
+        .collect();
+    let found = found.map_err(|e| failed(&e))?;
+    if found.is_empty() { Err(failed(&"no certificate in it")) } else { Ok(found) }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    check_private(path)?;
+    PrivateKeyDer::from_pem_file(path).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// What is wrong with a pair of files, and with which of them.
+pub(crate) enum PairError {
+    Certificate(String),
+    Key(String),
+}
+
+type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn pair(certificate: &Path, key: &Path) -> Result<Pair, Vec<PairError>> {
+    match (certificates(certificate), private_key(key)) {
+        (Ok(chain), Ok(key)) => Ok((chain, key)),
+        (chain, key) => {
+            let chain = chain.err().map(PairError::Certificate);
+            Err(chain.into_iter().chain(key.err().map(PairError::Key)).collect())
+        }
+    }
+}
+
+/// Towards clients: TLS 1.2 and 1.3, with these protocols for ALPN.
+pub(crate) fn server(
+    certificate: &Path,
+    key: &Path,
+    alpn: &[&str],
+) -> Result<Arc<ServerConfig>, Vec<PairError>> {
+    let (chain, key) = pair(certificate, key)?;
+    let mismatch = |e: rustls::Error| vec![PairError::Key(e.to_string())];
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(mismatch)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(mismatch)?;
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// The certificate authorities to trust: those of a file, or the public ones.
+pub(crate) fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    match file {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(file) => {
+            for certificate in certificates(file)? {
+                roots.add(certificate).map_err(|e| format!("{}: {e}", file.display()))?;
+            }
+        }
+    }
+    Ok(roots)
+}
+
+/// Towards a target: its name is checked, always.
+pub(crate) fn client(
+    roots: RootCertStore,
+    own: Option<(&Path, &Path)>,
+) -> Result<Arc<ClientConfig>, Vec<PairError>> {
+    let mismatch = |e: rustls::Error| vec![PairError::Key(e.to_string())];
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(mismatch)?
+        .with_root_certificates(roots);
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let (chain, key) = pair(certificate, key)?;
+            builder.with_client_auth_cert(chain, key).map_err(mismatch)?
+        }
+    };
+    Ok(Arc::new(config))
+}
