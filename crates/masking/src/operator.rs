@@ -184,10 +184,9 @@ impl<'k> Tape<'k> {
 fn pseudonymize(key: &Key, value: &[u8], out: &mut Vec<u8>) {
     let mut tape = Tape::new(key, value);
     let start = out.len();
-    let mut bytes = value.iter().copied();
     // How many continuation bytes of the current character are still to come.
     let mut tail = 0u8;
-    while let Some(b) = bytes.next() {
+    for b in value.iter().copied() {
         match b {
             b'0'..=b'9' => out.push(b'0' + tape.below(10)),
             b'a'..=b'z' => out.push(b'a' + tape.below(26)),

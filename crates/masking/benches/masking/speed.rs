@@ -132,6 +132,14 @@ pub(crate) fn report(policy: &Arc<Policy>) {
     let seconds = median(|| each(&mut receipt, &mut out));
     let mb = rows.len() as f64 / 1e6;
     table.add("greffier: mask_text per cell", [f64::NAN, mb / seconds, f64::NAN]);
+    // What a proxy does that knows the column types: only text is searched.
+    let typed = median(|| {
+        for (a, b) in cells.chunks(10).flat_map(|row| &row[8..]) {
+            out.clear();
+            black_box(policy.mask_text(Sink::Client, &rows[*a..*b], &mut out, &mut receipt));
+        }
+    });
+    table.add("greffier: mask_text, text columns only", [f64::NAN, mb / typed, f64::NAN]);
     let regex_cells = median(|| {
         for (a, b) in &cells {
             black_box(regex.find(&rows[*a..*b]));
@@ -141,7 +149,7 @@ pub(crate) fn report(policy: &Arc<Policy>) {
     table.print();
 
     println!(
-        "per cell: {:.1} ns over {} cells; {receipt:?}",
+        "per cell: {:.1} ns over {} cells",
         seconds * 1e9 / cells.len() as f64,
         cells.len()
     );

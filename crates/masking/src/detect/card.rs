@@ -91,6 +91,8 @@ pub(super) fn find(s: &mut Sieve<'_>, c: &Cluster<'_>, i: usize) -> Option<usize
     let mut n = 0;
     let mut best = None;
     let sep = groups.get(i + 1).map(|g| g.sep);
+    // One dot alone makes a decimal fraction.
+    let fraction = |k: usize| k == 1 && sep == Some(Sep::Dot);
     for (k, g) in groups.get(i..)?.iter().enumerate().take(5) {
         if k > 0 && (Some(g.sep) != sep || g.sep == Sep::Bracket) {
             break;
@@ -98,7 +100,7 @@ pub(super) fn find(s: &mut Sieve<'_>, c: &Cluster<'_>, i: usize) -> Option<usize
         let Some(room) = digits.get_mut(n..n + g.len()) else { break };
         room.copy_from_slice(c.digits(g));
         n += g.len();
-        if n < 12 {
+        if n < 12 || fraction(k) {
             continue;
         }
         let taken = groups.get(i..=i + k).unwrap_or_default();

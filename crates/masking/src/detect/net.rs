@@ -130,7 +130,7 @@ pub(super) fn mac(s: &mut Sieve<'_>, p: usize) -> bool {
         // Two-digit numbers in a row are more often a table.
         || (sep != b':' && sep != b'-' && !letters)
         || (sep == b'.' && groups == 4 && !letters)
-        || (sep == b' ' && !digits)
+        || (sep != b':' && sep != b'-' && !digits)
     {
         return false;
     }

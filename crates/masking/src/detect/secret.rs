@@ -218,7 +218,7 @@ fn begins(s: &Sieve<'_>, i: usize) -> Option<Secret> {
 
 /// Exactly 20 characters of the base32 alphabet.
 fn is_aws(text: &[u8], i: usize) -> bool {
-    let end = run_end(text, i, 21, |b| b.is_ascii_uppercase() || matches!(b, b'0'..=b'9'));
+    let end = run_end(text, i, 21, |b| b.is_ascii_uppercase() || b.is_ascii_digit());
     end - i == 20 && is_edge(at(text, end))
 }
 

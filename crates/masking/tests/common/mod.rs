@@ -22,7 +22,10 @@ pub(crate) fn masked(policy: &Policy, text: &[u8]) -> Vec<u8> {
 }
 
 /// The text through a stream, in these pieces.
-pub(crate) fn streamed<'a>(policy: &Arc<Policy>, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+pub(crate) fn streamed<'a>(
+    policy: &Arc<Policy>,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<u8> {
     let mut out = Vec::new();
     let mut stream = policy.stream(Sink::Client);
     for p in pieces {
