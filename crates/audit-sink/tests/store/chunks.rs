@@ -82,6 +82,17 @@ async fn writers_wait_at_the_limits_and_go_on_when_there_is_room() {
     ready.unwrap();
     writer.append(data(1, 0)).unwrap();
     assert_eq!(writer.finished().await.unwrap().len(), 1);
+    // Who waits when the folder is closed is told so.
+    let mut full = chunks.writer();
+    full.append(data(50_000, 2)).unwrap();
+    full.finished().await.unwrap();
+    let late = chunks.writer();
+    let close = async {
+        tokio::task::yield_now().await;
+        chunks.close();
+    };
+    let ((), ready) = tokio::join!(close, poll_fn(|cx| late.poll_ready(cx)));
+    assert_eq!(ready, Err(ChunkError::Closed));
 }
 
 #[tokio::test]

@@ -251,12 +251,16 @@ impl Shared {
     fn stop(&self) {
         lock(&self.queue).stop = true;
         self.work.notify_all();
+        self.wake_waiting();
     }
 
     /// Bytes left the folder: writers that wait may go on.
     fn freed(&self, bytes: u64) {
-        let before = self.local_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        if before >= self.config.max_local_bytes {
+        // Saturating: a chunk may be sealed a second time while the first is being deleted, and
+        // then be subtracted twice. A little too low is harmless; wrapped around is not.
+        let less = |local: u64| Some(local.saturating_sub(bytes));
+        let before = self.local_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        if before.unwrap_or_else(|local| local) >= self.config.max_local_bytes {
             self.wake_waiting();
         }
     }

@@ -83,6 +83,9 @@ impl ChunkWriter {
         self.check()?;
         let shared = self.dir.shared();
         let mut queue = lock(&shared.queue);
+        if queue.stop {
+            return Poll::Ready(Err(ChunkError::Closed));
+        }
         if shared.has_room(&queue) {
             return Poll::Ready(Ok(()));
         }
