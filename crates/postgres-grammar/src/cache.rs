@@ -89,7 +89,9 @@ impl Cache {
 fn cost(key: &[u8], analysis: &Analysis) -> usize {
     fn statement(it: &Statement) -> usize {
         let outputs = it.outputs.as_ref().map_or(0, Vec::len);
-        let items = it.tables.len() + it.functions.len() + outputs * 2 + it.parameters.len();
+        let columns = it.reads.columns.len() + it.reads.expression_columns.len();
+        let items =
+            it.tables.len() + it.functions.len() + outputs * 2 + it.parameters.len() + columns;
         let inner: usize = it.inner.iter().map(statement).sum();
         size_of::<Statement>() + it.range.len() + items * ITEM_BYTES + inner
     }

@@ -7,7 +7,7 @@ use crate::tree::{Node, Tree};
 use crate::types::{
     Access, Class, Copy, CopyDirection, CopyEnd, CopyFormat, Detail, Set, Statement, TableName,
 };
-use crate::{functions, lineage, plpgsql, tags};
+use crate::{functions, lineage, plpgsql, reads, tags};
 
 use pg_query::protobuf::{DiscardMode, ObjectType, VariableSetKind};
 
@@ -44,6 +44,7 @@ pub(crate) fn statement(context: &Context<'_>, node: &Node, range: Range<usize>)
         detail,
         inner: Vec::new(),
         outputs: outputs(node),
+        reads: reads::of(node),
     };
     it.class = found.class.unwrap_or(Class::Unknown);
     if let Detail::Explain { analyze } = it.detail {
@@ -261,6 +262,7 @@ fn body_of(context: &Context<'_>, it: &mut Statement, language: &str, body: &str
         it.flags.dangerous_function |= below.flags.dangerous_function;
         it.flags.dynamic_sql |= below.flags.dynamic_sql;
         it.flags.server_file |= below.flags.server_file;
+        reads::add_inside(&mut it.reads, &below.reads);
         it.inner.push(below);
     }
     if let Detail::Do { understood, .. } = &mut it.detail {

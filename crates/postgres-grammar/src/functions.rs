@@ -108,6 +108,38 @@ pub(crate) const DYNAMIC: &[&str] = &[
     "xpath_table",
 ];
 
+/// PostgreSQL's functions that give away a whole row passed as their only argument, so that `t.f`
+/// is a call of `f(t)`: those of one polymorphic or record argument in pg_proc that return more
+/// than a count or a type. Sorted.
+pub(crate) const ROW_FUNCTIONS: &[&str] = &[
+    "any_value",
+    "array_agg",
+    "concat",
+    "first_value",
+    "hash_record",
+    "json_agg",
+    "json_agg_strict",
+    "json_build_array",
+    "json_build_object",
+    "jsonb_agg",
+    "jsonb_agg_strict",
+    "jsonb_build_array",
+    "jsonb_build_object",
+    "lag",
+    "last_value",
+    "lead",
+    "max",
+    "min",
+    "mode",
+    "quote_literal",
+    "quote_nullable",
+    "record_out",
+    "record_send",
+    "row_to_json",
+    "to_json",
+    "to_jsonb",
+];
+
 /// Settings that SET (or `set_config`) must not change without leave: who acts, what runs, what is
 /// logged. Sorted. A setting with a dot (of an extension, such as `pgaudit.log`) is guarded too;
 /// `client_encoding` and `standard_conforming_strings` are guarded for values other than UTF8 and
@@ -165,6 +197,11 @@ pub fn is_dangerous(name: &str) -> bool {
         || DANGEROUS_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Whether `t.name` may be a call on the row `t`.
+pub(crate) fn is_row_function(name: &str) -> bool {
+    ROW_FUNCTIONS.binary_search(&name).is_ok()
+}
+
 /// Whether setting `name` (lower case) to `value` (none: its default) needs leave.
 #[must_use]
 pub fn is_guarded_setting(name: &str, value: Option<&str>) -> bool {
@@ -189,7 +226,7 @@ mod tests {
 
     #[test]
     fn lists_are_sorted() {
-        for list in [DANGEROUS, DYNAMIC, GUARDED_SETTINGS, SECRET_TABLES] {
+        for list in [DANGEROUS, DYNAMIC, GUARDED_SETTINGS, ROW_FUNCTIONS, SECRET_TABLES] {
             assert!(list.is_sorted());
         }
     }

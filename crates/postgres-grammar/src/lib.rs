@@ -44,6 +44,7 @@ mod lineage;
 mod parse;
 mod plpgsql;
 mod prescan;
+mod reads;
 mod tags;
 mod tree;
 mod types;
@@ -54,6 +55,6 @@ pub use analyzer::{
 };
 pub use types::{
     Access, Analysis, Class, ColumnName, Copy, CopyDirection, CopyEnd, CopyFormat, Detail, Flags,
-    Literal, LiteralKind, OutputColumn, ParseError, Set, Source, Statement, TableName, TableUse,
-    Transaction,
+    Literal, LiteralKind, OutputColumn, ParseError, Reads, Set, Source, Statement, TableName,
+    TableUse, Transaction,
 };

@@ -342,6 +342,44 @@ pub struct OutputColumn {
     pub source: Source,
 }
 
+/// Which columns a statement names anywhere, nested statements included, and by what other ways it
+/// can reach columns without naming them.
+///
+/// For the question: can a given column's value come out where the server's RowDescription names
+/// no origin, or go into another table? It can't if the column's name is not in
+/// [`expression_columns`](Self::expression_columns) and none of [`star`](Self::star),
+/// [`whole_row`](Self::whole_row) and [`renames`](Self::renames) is set. When in doubt, the walk
+/// says yes. What the text does not tell: what views and functions read. And `t.f` is the call
+/// `f(t)` if `t` has no column `f`: PostgreSQL's own functions that take a row count as
+/// `whole_row`; a name in `columns` that is a function of a user's has to be looked up.
+///
+/// Targets (INSERT's column list, names set by UPDATE) are writes and not listed. Of DDL only what
+/// stands in expressions and queries is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reads {
+    /// The last part of every column reference, the field names of `(x).a.b`, and the columns of
+    /// JOIN … USING, ON CONFLICT (…), COPY … TO, SEARCH and CYCLE; once each, in order of first
+    /// use, as the server would fold and unescape them.
+    pub columns: Vec<String>,
+    /// Those of `columns` referenced anywhere but as a plain output (`a`, `t.a AS b`) of the
+    /// outermost SELECT or RETURNING: in expressions, casts, conditions, ORDER BY, subqueries,
+    /// CTEs, UNION, sources of writes, COPY, EXPLAIN. An ON CONFLICT target alone is not among
+    /// them: its value goes nowhere.
+    pub expression_columns: Vec<String>,
+    /// `*`, `t.*` or `(x).*` anywhere but as a plain output of the outermost SELECT or RETURNING;
+    /// COPY of a table without a column list. `count(*)` is none.
+    pub star: bool,
+    /// `*` or `t.*` as a plain output of the outermost SELECT or RETURNING.
+    pub output_star: bool,
+    /// A reference that is, or may be, the row of a table, subquery, CTE or join: `to_jsonb(t)`,
+    /// `t::text`, `SELECT t FROM t`, `t.to_jsonb`, `excluded`. A column that has its table's name
+    /// counts too.
+    pub whole_row: bool,
+    /// Columns get other names by position: `customers c(a, b)`, `WITH c(a, b) AS`,
+    /// `CREATE VIEW v(a, b)`, a function's column definitions, XMLTABLE, JSON_TABLE.
+    pub renames: bool,
+}
+
 /// One SQL statement's facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
@@ -369,6 +407,9 @@ pub struct Statement {
     /// Output columns of a statement that answers with rows; none when it can't be told (EXECUTE,
     /// FETCH, EXPLAIN, SHOW, CALL) or when no rows come.
     pub outputs: Option<Vec<OutputColumn>>,
+    /// Columns named anywhere in it, nested statements and those in [`inner`](Self::inner)
+    /// included.
+    pub reads: Reads,
 }
 
 /// What a literal is.
