@@ -54,6 +54,8 @@ pub enum ClientTls {
 pub(crate) enum Opened {
     /// It wants a session.
     Session(Box<Arrived>),
+    /// It wants a session in plain text where TLS is required.
+    Insecure(Box<Arrived>),
     /// It wants another session's statement cancelled.
     Cancel { process_id: u32, secret: Vec<u8> },
     /// It closed, or went away.
@@ -150,7 +152,14 @@ async fn before_tls(mut tcp: TcpStream, tls: &ClientTls) -> Result<Opened, Hands
             }
             _ => {
                 let buf = BytesMut::from(head.as_slice());
-                return startup(Stream::Plain(tcp), buf).await;
+                return match (startup(Stream::Plain(tcp), buf).await?, tls) {
+                    // A cancel request may come in plain text (several drivers send it so); a
+                    // session, with its token, may not.
+                    (Opened::Session(arrived), ClientTls::Required(_)) => {
+                        Ok(Opened::Insecure(arrived))
+                    }
+                    (opened, _) => Ok(opened),
+                };
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::cancel::{CancelKeys, Cancellable};
 use crate::catalog::Catalog;
 use crate::handshake::{self, Arrived, Carrier, ClientTls, HandshakeError, Opened};
 use crate::refusal::{self, Told};
-use crate::relay::{Relay, Side2};
+use crate::relay::{Half, Relay};
 use crate::session::protect::Protection;
 use crate::session::record::MEDIA;
 use crate::session::server::is_safe_encoding;
@@ -114,6 +114,11 @@ impl Proxy {
         match opened {
             Opened::Gone => {}
             Opened::Cancel { process_id, secret } => inner.cancel(process_id, &secret).await,
+            Opened::Insecure(mut arrived) => {
+                let told = Told::fatal("28000", "greffier: this proxy is reached by TLS only")
+                    .hint("Connect with sslmode=verify-full.");
+                say(&mut arrived, &told).await;
+            }
             Opened::Session(mut arrived) => {
                 match Box::pin(inner.establish(&mut arrived, &peer)).await {
                     Ok(Some(established)) => {
@@ -357,8 +362,8 @@ impl Inner {
         });
         let journal = self.gate.journal();
         let mut relay = Relay {
-            client: Side2::new(stream, buf, journal.waiter()),
-            target: Side2::new(connected.stream, bytes::BytesMut::new(), journal.waiter()),
+            client: Half::new(stream, buf, journal.waiter()),
+            target: Half::new(connected.stream, bytes::BytesMut::new(), journal.waiter()),
             machine,
             limits: self.limits,
         };

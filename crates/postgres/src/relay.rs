@@ -37,23 +37,23 @@ thread_local! {
 
 /// A session's two connections.
 pub(crate) struct Relay {
-    pub(crate) client: Side2,
-    pub(crate) target: Side2,
+    pub(crate) client: Half,
+    pub(crate) target: Half,
     pub(crate) machine: Machine,
     pub(crate) limits: Limits,
 }
 
 /// One connection, and the part of a message that was read from it and is not whole.
-pub(crate) struct Side2 {
+pub(crate) struct Half {
     pub(crate) stream: Stream,
     pub(crate) rest: BytesMut,
     pub(crate) wait: Box<dyn Wait>,
     closed: bool,
 }
 
-impl Side2 {
+impl Half {
     pub(crate) fn new(stream: Stream, rest: BytesMut, wait: Box<dyn Wait>) -> Self {
-        Side2 { stream, rest, wait, closed: false }
+        Half { stream, rest, wait, closed: false }
     }
 }
 
@@ -101,7 +101,8 @@ impl Relay {
             self.machine.poll_blocked(cx)?;
             let mut progress = self.poll_target(cx)?;
             progress |= self.poll_client(cx)?;
-            self.poll_writes(cx)?;
+            // What leaves makes room, and room may be what a read waits for.
+            progress |= self.poll_writes(cx)?;
             if self.client.closed {
                 return Poll::Ready(Ok(()));
             }
@@ -116,8 +117,13 @@ impl Relay {
         Poll::Pending
     }
 
-    fn poll_writes(&mut self, cx: &mut Context<'_>) -> Result<(), Stop> {
+    /// Writes what may leave. True if a side that was too full to be read for has room again.
+    fn poll_writes(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
         let Relay { client, target, machine, .. } = self;
+        let is_full = |machine: &Machine| {
+            machine.to_target.len() > HIGH_WATER || machine.to_client.len() > HIGH_WATER
+        };
+        let was_full = is_full(machine);
         if let Poll::Ready(Err(error)) =
             machine.to_target.poll_flush(cx, &mut *target.wait, &mut target.stream)
         {
@@ -130,19 +136,18 @@ impl Relay {
         match machine.to_client.poll_flush(cx, &mut *client.wait, &mut client.stream) {
             Poll::Ready(Err(OutboxError::Journal(error))) => Err(Stop::End(error.into())),
             Poll::Ready(Err(OutboxError::Io(error))) => Err(Stop::Io("client", error)),
-            _ => Ok(()),
+            _ => Ok(was_full && !is_full(machine)),
         }
     }
 
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
-        let Relay { client, machine, limits, target, .. } = self;
+        let Relay { client, machine, limits, target } = self;
         if target.closed || !machine.takes_more() || machine.to_target.len() > HIGH_WATER {
             return Ok(false);
         }
         let limits = *limits;
-        let taken = take(client, cx, "client", |buf, cx| {
+        take(client, cx, "client", |buf, _| {
             let mut used = 0;
-            let _ = &cx;
             while machine.takes_more() {
                 let Some(rest) = buf.get(used..) else { break };
                 let Framed::Frame { tag, body, total } =
@@ -163,8 +168,7 @@ impl Relay {
             }
             machine.end_of_client_batch()?;
             Ok(used)
-        });
-        taken
+        })
     }
 
     fn poll_target(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
@@ -243,7 +247,7 @@ fn ended(reason: &str, end: Option<End>) -> Ended {
 /// Gives `on_bytes` what is there to take from a connection: what was kept, or else a new read.
 /// It says how many bytes it used; the rest is kept. True if anything moved.
 fn take(
-    side: &mut Side2,
+    side: &mut Half,
     cx: &mut Context<'_>,
     name: &'static str,
     mut on_bytes: impl FnMut(&[u8], &mut Context<'_>) -> Result<usize, End>,

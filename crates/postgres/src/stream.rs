@@ -26,10 +26,6 @@ impl Stream {
             }
         }
     }
-
-    pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Stream::Tls(_))
-    }
 }
 
 impl AsyncRead for Stream {
