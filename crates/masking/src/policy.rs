@@ -280,7 +280,7 @@ fn harmless(value: &[u8]) -> bool {
         let digit_or_colon = u8::from(b.wrapping_sub(b'0') <= 10);
         hot | digit_or_colon | u8::from(matches!(*b, b'@' | b'-' | b'_'))
     });
-    if hot != 0 { is_plain_number(value) } else { !has_long_word(value) }
+    if hot != 0 { is_plain_number(value) || is_timestamp(value) } else { !has_long_word(value) }
 }
 
 /// A whole number with fewer digits than a card, or a decimal fraction. Other
@@ -298,15 +298,46 @@ fn is_plain_number(value: &[u8]) -> bool {
     dots == 1 || (dots == 0 && digits.len() < *crate::luhn::CARD_DIGITS.start())
 }
 
+/// `2024-05-06 07:08:09.123456+00`, as PostgreSQL and RFC 3339 write it.
+fn is_timestamp(value: &[u8]) -> bool {
+    let Some((date, rest)) = value.split_at_checked(19) else { return false };
+    let shaped = date.iter().enumerate().all(|(i, b)| match i {
+        4 | 7 => *b == b'-',
+        10 => matches!(b, b' ' | b'T'),
+        13 | 16 => *b == b':',
+        _ => b.is_ascii_digit(),
+    });
+    let century = matches!(date, [b'1', b'9', ..] | [b'2', b'0', ..]);
+    shaped && century && is_zone(rest)
+}
+
+/// A fraction of a second, then a time zone; both may be missing.
+fn is_zone(mut rest: &[u8]) -> bool {
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let digits = fraction.iter().take(10).take_while(|b| b.is_ascii_digit()).count();
+        if digits == 0 || digits == 10 {
+            return false;
+        }
+        rest = fraction.get(digits..).unwrap_or_default();
+    }
+    match rest {
+        [] | [b'Z'] => true,
+        [b'+' | b'-', a, b] | [b'+' | b'-', a, b, b':', _, _] => {
+            let minutes = rest.get(4..).unwrap_or_default();
+            [a, b].into_iter().chain(minutes).all(u8::is_ascii_digit)
+        }
+        _ => false,
+    }
+}
+
 /// Whether there are 16 letters in a row; of a value without digits.
 fn has_long_word(value: &[u8]) -> bool {
-    let mut run = 0;
-    // A run of 16 covers a position of these.
-    let maybe =
-        value.chunks(16).any(|c| c.len() == 16 && c.last().is_some_and(u8::is_ascii_alphabetic));
-    maybe
-        && value.iter().any(|b| {
-            run = if b.is_ascii_alphabetic() { run + 1 } else { 0 };
-            run == 16
-        })
+    let letters = |part: &mut dyn Iterator<Item = &u8>| {
+        part.take(16).take_while(|b| b.is_ascii_alphabetic()).count()
+    };
+    // A run of 16 covers the last byte of some group of 16.
+    (15..value.len()).step_by(16).filter_map(|i| value.split_at_checked(i)).any(|(before, from)| {
+        let behind = letters(&mut from.iter());
+        behind > 0 && behind + letters(&mut before.iter().rev()) >= 16
+    })
 }
