@@ -8,6 +8,8 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::problem::{Problem, did_you_mean};
 
+/// What is said of a key that must be there.
+const MISSING: &str = "is missing";
 /// Most mistakes reported at once.
 const MAX_PROBLEMS: usize = 200;
 
@@ -95,6 +97,29 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// Notes which of these keys a table lacks.
+    pub(crate) fn require(&mut self, path: &str, value: &Value<'_>, keys: &[&str]) {
+        let DeValue::Table(table) = value.get_ref() else { return };
+        for key in keys.iter().filter(|key| !table.contains_key(**key)) {
+            self.problem(format!("{path}.{key}"), MISSING);
+        }
+    }
+
+    /// The same for every table of a list under a key of a table.
+    pub(crate) fn require_each(
+        &mut self,
+        path: &str,
+        value: &Value<'_>,
+        list: &str,
+        keys: &[&str],
+    ) {
+        let DeValue::Table(table) = value.get_ref() else { return };
+        let Some(DeValue::Array(members)) = table.get(list).map(Spanned::get_ref) else { return };
+        for (at, member) in members.iter().enumerate() {
+            self.require(&format!("{path}.{list}[{at}]"), member, keys);
+        }
+    }
+
     /// Reads a section. Every mistake in it is noted, not only the first: what is wrong is taken
     /// out and the rest read again. `None` if there was any.
     pub(crate) fn read<T: DeserializeOwned>(
@@ -114,7 +139,11 @@ impl<'t> Document<'t> {
                 None => (span.start, path.to_owned()),
             };
             let (path, message) = translate(path, error.message());
-            self.found.push((at, path, message));
+            // What was taken out for a mistake of its own is not missing.
+            let told = message == MISSING && self.found.iter().any(|(_, told, _)| *told == path);
+            if !told {
+                self.found.push((at, path, message));
+            }
             if !prune(value.get_mut(), &span) {
                 break;
             }
@@ -211,7 +240,7 @@ fn translate(path: String, message: &str) -> (String, String) {
     let (first, known) = quoted.split_first().map_or(("", &[][..]), |(f, rest)| (*f, rest));
     if message.starts_with("missing field") {
         let path = if path.is_empty() { first.to_owned() } else { format!("{path}.{first}") };
-        return (path, "is missing".to_owned());
+        return (path, MISSING.to_owned());
     }
     if message.starts_with("unknown field") {
         return (path, crate::problem::unknown("key", first, known));

@@ -394,17 +394,19 @@ impl<'a> Reader<'a> {
     }
 
     fn identity(&mut self) -> Option<identity::Config> {
-        let value = self.needed("issuer", "without an issuer nobody gets in")?;
+        self.needed("issuer", "without an issuer nobody gets in")?;
         let before = self.document.count();
         let mut issuers = BTreeMap::new();
         for (name, value) in self.document.tables("issuer") {
             let path = format!("issuer.{name}");
+            let needed = ["iss", "audiences", "algorithms", "may_mint"];
+            self.document.require(&path, &value, &needed);
+            self.document.require_each(&path, &value, "rule", &["name", "kind"]);
             let Some(issuer) = self.document.read::<identity::IssuerConfig>(&path, value) else {
                 continue;
             };
             issuers.insert(name, issuer);
         }
-        drop(value);
         for issuer in issuers.values_mut() {
             issuer.ca_file = issuer.ca_file.as_ref().map(|file| self.base.join(file));
         }
@@ -434,6 +436,7 @@ impl<'a> Reader<'a> {
 
     fn policy(&mut self, targets: &[&str], kinds: Option<&[&str]>) -> Option<Arc<policy::Policy>> {
         let value = self.needed("policy", "without a rule nothing may be done")?;
+        self.document.require_each("policy", &value, "rule", &["name", "effect"]);
         let config: policy::Config = self.document.read("policy", value)?;
         let vocabularies = [::postgres::VOCABULARY];
         let known = policy::Known { vocabularies: &vocabularies, targets: Some(targets), kinds };
