@@ -1,0 +1,256 @@
+//! From entries to items: a command waits for its outcome.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use records::{Body, Chunk, Command, Data, Entry, Response, Timestamp};
+
+use crate::item::{
+    Exchange, Instance, Item, Outcome, Part, Refused, ResultSet, SessionClosed, SessionOpened,
+    Unknown, Value, Who,
+};
+
+/// Commands that may wait for their outcome at once. Beyond it the oldest is given as it is: in
+/// a log with so many, the process was killed often.
+pub const MAX_PENDING: usize = 100_000;
+
+/// Joins commands with their outcomes, in the order of the log.
+#[derive(Debug, Default)]
+pub struct Joiner {
+    pending: BTreeMap<(String, u64), (Exchange, Vec<Part>)>,
+    keep_answers: bool,
+}
+
+impl Joiner {
+    /// A joiner that leaves recorded answers out.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A joiner that keeps recorded answers (inline parts, and the names of chunks).
+    #[must_use]
+    pub fn with_answers() -> Self {
+        Joiner { keep_answers: true, ..Self::default() }
+    }
+
+    /// Takes the next entry; gives what is complete now.
+    pub fn push(&mut self, index: u64, bytes: &[u8]) -> Vec<Item> {
+        match Entry::from_json(bytes) {
+            Ok(entry) => self.entry(index, entry),
+            Err(error) => vec![Item::Unknown(Unknown { index, why: error.to_string() })],
+        }
+    }
+
+    /// Commands whose outcome is not on record (yet), in the order of the log.
+    pub fn finish(&mut self) -> Vec<Item> {
+        let mut left: Vec<Exchange> =
+            std::mem::take(&mut self.pending).into_values().map(|(exchange, _)| exchange).collect();
+        left.sort_by_key(|exchange| exchange.index);
+        left.into_iter().map(|exchange| Item::Exchange(Box::new(exchange))).collect()
+    }
+
+    fn entry(&mut self, index: u64, entry: Entry<'_>) -> Vec<Item> {
+        let Entry { time, session, body, .. } = entry;
+        let session = session.into_owned();
+        match body {
+            Body::Command(command) => self.command(index, time, session, command),
+            Body::Output(output) => {
+                if self.keep_answers
+                    && let Some((_, parts)) = self.pending.get_mut(&(session, output.command))
+                {
+                    parts.extend(inline(&output.data));
+                }
+                Vec::new()
+            }
+            Body::Response(response) => self.response(index, time, session, response),
+            Body::SessionStart(start) => vec![Item::SessionStart(SessionOpened {
+                index,
+                time,
+                session,
+                protocol: start.protocol.into(),
+                target: start.target.into(),
+                principal: Who::from(&start.principal),
+                identity_rule: start.identity_rule.into(),
+                jti: start.jti.map(Into::into),
+                lease_until: start.lease_until,
+                peer: start.peer.into(),
+                details: start
+                    .details
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), value.display().to_owned()))
+                    .collect(),
+            })],
+            Body::SessionEnd(end) => {
+                let mut items = self.abandoned(&session);
+                items.push(Item::SessionEnd(SessionClosed {
+                    index,
+                    time,
+                    session,
+                    reason: end.reason.into(),
+                    commands: end.commands,
+                    denied: end.denied,
+                    unrecorded: end.unrecorded,
+                }));
+                items
+            }
+            Body::AuthFailure(failure) => vec![Item::Refused(Refused {
+                index,
+                time,
+                protocol: failure.protocol.into(),
+                peer: failure.peer.into(),
+                target: failure.target.display().to_owned(),
+                cause: failure.cause.into(),
+                message: failure.message.into(),
+                principal: failure.principal.as_ref().map(Who::from),
+            })],
+            body @ (Body::LogOpened(_) | Body::LogSealed(_) | Body::ConfigLoaded(_)) => {
+                vec![instance(index, time, &body)]
+            }
+        }
+    }
+
+    fn command(
+        &mut self,
+        index: u64,
+        time: Timestamp,
+        session: String,
+        command: Command<'_>,
+    ) -> Vec<Item> {
+        let principal = match serde_json::from_str(command.principal.get()) {
+            Ok(principal) => Who::from(&principal),
+            Err(error) => {
+                let why = format!("the principal of a command can't be read: {error}");
+                return vec![Item::Unknown(Unknown { index, why })];
+            }
+        };
+        let value = |parameter: &records::Parameter<'_>| Value {
+            type_name: parameter.type_name.to_string(),
+            value: parameter.value.as_ref().map(|value| value.display().to_owned()),
+        };
+        let names = |chunks: &[Chunk<'_>]| chunks.iter().map(|c| c.sha256.to_string()).collect();
+        let exchange = Exchange {
+            index,
+            time,
+            command: command.command,
+            principal,
+            target: command.target.into(),
+            via: command.via.into(),
+            operation: command.operation.into(),
+            class: command.class.into(),
+            text: command.text.as_ref().map(|text| text.display().to_owned()),
+            text_bytes: command.text_bytes,
+            text_chunks: names(&command.text_chunks),
+            parameters: command.parameters.iter().map(value).collect(),
+            parameter_chunks: names(&command.parameter_chunks),
+            verdict: command.verdict.into(),
+            rule: command.rule.into(),
+            reason: command.reason.map(Into::into),
+            policy: command.policy.into(),
+            masked: counts(&command.masked),
+            outcome: None,
+            session,
+        };
+        if exchange.verdict != "allow" {
+            return vec![Item::Exchange(Box::new(exchange))];
+        }
+        let key = (exchange.session.clone(), exchange.command);
+        self.pending.insert(key, (exchange, Vec::new()));
+        if self.pending.len() <= MAX_PENDING {
+            return Vec::new();
+        }
+        let oldest = self.pending.pop_first();
+        oldest.map(|(_, (exchange, _))| Item::Exchange(Box::new(exchange))).into_iter().collect()
+    }
+
+    fn response(
+        &mut self,
+        index: u64,
+        time: Timestamp,
+        session: String,
+        response: Response<'_>,
+    ) -> Vec<Item> {
+        let number = response.command;
+        let Some((mut exchange, mut parts)) = self.pending.remove(&(session, number)) else {
+            let why = format!("an outcome of command {number}, which was not read");
+            return vec![Item::Unknown(Unknown { index, why })];
+        };
+        if self.keep_answers {
+            // Parts that were released early come first; what is too large for entries is in
+            // chunks, and then there is no last part.
+            parts.extend(
+                response.chunks.iter().map(|chunk| Part::Chunk {
+                    sha256: chunk.sha256.to_string(),
+                    bytes: chunk.bytes,
+                }),
+            );
+            parts.extend(response.data.as_ref().and_then(inline));
+        }
+        let results = response.results.iter().map(|result| ResultSet {
+            tag: result.tag.to_string(),
+            rows: result.rows,
+            columns: columns(result.columns.as_deref().map(serde_json::value::RawValue::get)),
+        });
+        exchange.outcome = Some(Outcome {
+            index,
+            time,
+            results: results.collect(),
+            outcome: response.outcome.into(),
+            code: response.code.map(Into::into),
+            message: response.message.as_ref().map(|message| message.display().to_owned()),
+            rows: response.rows,
+            bytes: response.bytes,
+            input_bytes: response.input_bytes,
+            duration_us: response.duration_us,
+            masked: counts(&response.masked),
+            parts,
+        });
+        vec![Item::Exchange(Box::new(exchange))]
+    }
+
+    /// What a session left without an outcome.
+    fn abandoned(&mut self, session: &str) -> Vec<Item> {
+        let first = (session.to_owned(), 0);
+        let keys: Vec<_> = self
+            .pending
+            .range(first..)
+            .map(|(key, _)| key.clone())
+            .take_while(|(of, _)| of == session)
+            .collect();
+        let take = |key| self.pending.remove(&key);
+        let left = keys.into_iter().filter_map(take);
+        left.map(|(exchange, _)| Item::Exchange(Box::new(exchange))).collect()
+    }
+}
+
+fn counts<K: ToString>(counts: &BTreeMap<K, u64>) -> BTreeMap<String, u64> {
+    counts.iter().map(|(entity, count)| (entity.to_string(), *count)).collect()
+}
+
+fn columns(json: Option<&str>) -> Vec<(String, String)> {
+    let columns = json.and_then(|json| serde_json::from_str::<Vec<records::Column<'_>>>(json).ok());
+    let pair = |column: &records::Column<'_>| {
+        (column.name.display().to_owned(), column.type_name.to_string())
+    };
+    columns.unwrap_or_default().iter().map(pair).collect()
+}
+
+fn inline(data: &Data<'_>) -> Option<Part> {
+    let bytes = STANDARD.decode(data.base64.as_bytes()).ok()?;
+    Some(Part::Inline { media: data.media.to_string(), bytes })
+}
+
+fn instance(index: u64, time: Timestamp, body: &Body<'_>) -> Item {
+    let text = match body {
+        Body::LogOpened(i) | Body::LogSealed(i) => {
+            format!("{} on {} (pid {}), epoch {}", i.program, i.host, i.pid, i.epoch)
+        }
+        Body::ConfigLoaded(config) => {
+            let targets = config.targets.join(", ");
+            format!("configuration {}, targets: {targets}", config.sha256)
+        }
+        _ => String::new(),
+    };
+    Item::Instance(Instance { index, time, event: body.kind().to_owned(), text })
+}
