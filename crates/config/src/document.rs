@@ -253,8 +253,7 @@ fn translate(path: String, message: &str) -> (String, String) {
     for prefix in ["invalid type: ", "invalid value: "] {
         if let Some(rest) = message.strip_prefix(prefix) {
             let wanted = rest.rsplit_once(", expected ").map_or("something else", |(_, w)| w);
-            let wanted = if wanted == "a sequence" { "a list" } else { wanted };
-            return (path, format!("must be {}", wanted.replace("a map", "a table")));
+            return (path, format!("must be {}", plain(wanted)));
         }
     }
     match message {
@@ -268,5 +267,19 @@ fn translate(path: String, message: &str) -> (String, String) {
             (path, "must be a regular expression, or { regex = …, score = … }".into())
         }
         m => (path, m.to_owned()),
+    }
+}
+
+/// What was expected, for people who write the file.
+fn plain(wanted: &str) -> &str {
+    match wanted {
+        "a sequence" => "a list",
+        "a map" => "a table",
+        "a string" => "a text",
+        "a boolean" => "true or false",
+        "i64" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "f32" | "f64" => "a number",
+        other if other.starts_with("struct ") => "a table",
+        other => other,
     }
 }

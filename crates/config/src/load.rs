@@ -359,7 +359,7 @@ impl<'a> Reader<'a> {
         self.within("audit.segments", segments, min, max);
         let (min, max) = (audit_sink::MIN_SEGMENT_BYTES, audit_sink::MAX_SEGMENT_BYTES);
         self.within("audit.segment_bytes", bytes, min, max);
-        if bytes % 4096 != 0 {
+        if !bytes.is_multiple_of(4096) {
             self.document.problem("audit.segment_bytes", "must be a multiple of 4096");
         }
     }

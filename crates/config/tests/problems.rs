@@ -114,7 +114,7 @@ const TABLE: &[(&str, &str, &str)] = &[
         "key = \"file:log.key\"\nsegments = 1",
         "12:1: audit.segments: must be 2 to 999",
     ),
-    ("algorithms = [\"ES256\"]\n", "", "13:1: issuer.corp.algorithms: is missing"),
+    ("algorithms = [\"ES256\"]\n", "", "13:9: issuer.corp.algorithms: is missing"),
     (
         "[[issuer.corp.rule]]\nname",
         "[[issuer.corp.rule]]\nkinds = 1\nname",
@@ -176,7 +176,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     (
         "database = \"orders\"",
         "database = \"orders\"\nport = \"5432\"",
-        "37:8: target.orders.port: must be u16",
+        "37:8: target.orders.port: must be a whole number",
     ),
 ];
 
