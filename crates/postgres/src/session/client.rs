@@ -39,14 +39,7 @@ impl Machine {
             Message::Execute(execute) => return self.on_execute(execute.portal, frame),
             Message::Close(target) => self.on_close(target, frame),
             Message::Flush => self.batch.extend_from_slice(frame),
-            Message::Sync => {
-                self.skip_to_sync = false;
-                self.batch.extend_from_slice(frame);
-                // While the server takes COPY data it ignores Sync.
-                if !self.copy_in {
-                    self.queue.push_back(Item::Sync);
-                }
-            }
+            Message::Sync => self.on_sync(frame),
             Message::FunctionCall(call) => return self.on_function(call.function, frame),
             Message::CopyData(data) => self.on_copy_data(data, frame)?,
             Message::CopyDone | Message::CopyFail(_) => self.on_copy_end(frame)?,
@@ -294,53 +287,76 @@ impl Machine {
     }
 
     fn on_copy_data(&mut self, data: &[u8], frame: &[u8]) -> Result<(), End> {
+        let target = self.session.clone();
+        let masks = self.masker.policy().scans(Sink::Record);
         // Outside COPY the server ignores such messages; so do we.
-        if !self.copy_in {
-            return Ok(());
-        }
-        let Some(answering) = self.queue.front_mut().and_then(Item::answering) else {
-            return Ok(());
-        };
+        let Some(answering) = self.copying_in() else { return Ok(()) };
         let mut kept = Vec::new();
         if answering.exchange.keeps_data() && !answering.exposure.hides_literals() {
-            match &mut self.input_masker {
-                Some(masker) => masker.push(data, &mut kept),
-                None => kept.extend_from_slice(data),
+            if masks {
+                let masking = &target.target().masking;
+                let masker = answering.input.get_or_insert_with(|| masking.stream(Sink::Record));
+                masker.push(data, &mut kept);
+            } else {
+                kept.extend_from_slice(data);
             }
         }
         let admitted = answering.exchange.input(&kept, data.len())?;
         self.batch.extend_from_slice(frame);
-        self.send(&admitted);
+        self.send_if_shown(&admitted);
         Ok(())
     }
 
     fn on_copy_end(&mut self, frame: &[u8]) -> Result<(), End> {
-        if !std::mem::take(&mut self.copy_in) {
-            return Ok(());
+        let Some(answering) = self.copying_in() else { return Ok(()) };
+        let mut rest = Vec::new();
+        if let Some(masker) = &mut answering.input {
+            masker.finish(&mut rest);
         }
-        if let Some(answering) = self.queue.front_mut().and_then(Item::answering) {
-            let mut rest = Vec::new();
-            if let Some(masker) = &mut self.input_masker {
-                masker.finish(&mut rest);
-            }
-            let admitted = answering.exchange.input(&rest, 0)?;
-            self.batch.extend_from_slice(frame);
-            self.send(&admitted);
-        }
-        self.input_masker = None;
+        answering.input_ended = true;
+        let admitted = answering.exchange.input(&rest, 0)?;
+        self.batch.extend_from_slice(frame);
+        self.send_if_shown(&admitted);
         Ok(())
     }
 
-    /// The server began to take COPY data.
+    /// The command that COPY data belongs to: the one that the server takes data for, or the
+    /// last that was sent, if it will (some clients don't wait to be asked).
+    fn copying_in(&mut self) -> Option<&mut Answering> {
+        let copy_in = self.copy_in;
+        let index = if copy_in {
+            0
+        } else {
+            self.queue.iter().rposition(|item| !matches!(item, Item::Sync))?
+        };
+        let answering = self.queue.get_mut(index).and_then(Item::answering)?;
+        let takes = !answering.input_ended && (copy_in || answering.copies_in());
+        takes.then_some(answering)
+    }
+
+    fn on_sync(&mut self, frame: &[u8]) {
+        self.skip_to_sync = false;
+        self.batch.extend_from_slice(frame);
+        let in_copy = self.copy_in;
+        match self.copying_in() {
+            // While the server takes COPY data it ignores Sync.
+            Some(_) if in_copy => return,
+            Some(answering) => answering.syncs += 1,
+            None => {}
+        }
+        self.queue.push_back(Item::Sync);
+    }
+
+    /// The server began to take COPY data. A Sync that was sent before the data's end reaches it
+    /// while it does, and is ignored (libpq sends another when the data has ended).
     pub(crate) fn begin_copy_in(&mut self, extended: bool) {
         self.copy_in = true;
-        if self.masker.policy().scans(Sink::Record) {
-            self.input_masker = Some(self.session.target().masking.stream(Sink::Record));
-        }
-        // A Sync that was sent with the Execute reaches the server while it takes COPY data,
-        // and is ignored (libpq sends another when the data has ended).
-        if extended {
-            while matches!(self.queue.get(1), Some(Item::Sync)) {
+        let ignored = match self.queue.front_mut().and_then(Item::answering) {
+            Some(answering) if extended => std::mem::take(&mut answering.syncs),
+            _ => 0,
+        };
+        for _ in 0..ignored {
+            if matches!(self.queue.get(1), Some(Item::Sync)) {
                 self.queue.remove(1);
             }
         }

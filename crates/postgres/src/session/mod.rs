@@ -150,7 +150,6 @@ pub(crate) struct Machine {
     spilling: Option<Spilling>,
     text_objects: Option<Vec<Object>>,
     parameter_objects: Option<Vec<Object>>,
-    input_masker: Option<masking::StreamMasker>,
     /// Room for a row as the record keeps it.
     kept: Vec<u8>,
 }
@@ -186,7 +185,6 @@ impl Machine {
             spilling: None,
             text_objects: None,
             parameter_objects: None,
-            input_masker: None,
             kept: Vec::new(),
         };
         machine.lexer.standard_conforming_strings = parts.standard_conforming_strings;

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use masking::{ColumnName, Policy};
-use postgres_grammar::{Analysis, Class, CopyDirection, Detail, Source, Statement, TableName};
+use postgres_grammar::{Analysis, Class, CopyDirection, Detail, Statement, TableName};
 use postgres_wire::Format;
 
 use super::columns::{Cell, Columns, Plan, Treatment};
@@ -166,31 +166,44 @@ impl Protection {
         }
         let moves = matches!(statement.tag, "INSERT" | "UPDATE" | "MERGE" | "SELECT INTO")
             || statement.flags.cte_dml;
-        if moves && self.reads_protected(statement) {
+        if moves && self.carries_protected(statement) {
             return Some("masked columns can't be copied into other columns");
         }
         None
     }
 
-    /// Whether a statement that writes reads a protected value on the way.
-    fn reads_protected(&self, statement: &Statement) -> bool {
-        let _ = statement;
-        true
+    /// Whether a protected value may be in what a statement computes, or carries elsewhere: it is
+    /// read anywhere but as a plain output, whose origin the server names.
+    fn carries_protected(&self, statement: &Statement) -> bool {
+        let reads = &statement.reads;
+        let Some(catalog) = &self.catalog else { return false };
+        reads.star
+            || reads.whole_row
+            || reads.renames
+            || reads.expression_columns.iter().any(|name| catalog.has_protected_column(name))
+            || self.touches_opaque(statement)
     }
 
-    /// Whether some protected column has this name.
-    fn is_protected_name(&self, column: &str) -> bool {
-        self.catalog.as_ref().is_some_and(|catalog| catalog.has_protected_column(column))
+    /// Whether a statement reads protected values under names that are not known: through a
+    /// view, a function, or something that was made since the catalog was read.
+    fn touches_opaque(&self, statement: &Statement) -> bool {
+        let opaque = |standing| matches!(standing, Standing::Derived | Standing::Unknown);
+        statement.functions.iter().any(|name| self.is_opaque_function(name))
+            || statement.flags.dynamic_sql
+            || statement.tables.iter().any(|table| {
+                let (schema, name) = (table.schema.as_deref(), table.name.as_str());
+                let standing = self.catalog.as_ref().map(|c| c.standing(schema, name));
+                standing.is_some_and(opaque) && self.is_protected(schema, name)
+            })
     }
 
-    /// Whether an output column without an origin can hold nothing protected.
-    fn is_clean_output(&self, statement: &Statement, index: usize) -> bool {
-        // One expression cannot be told from another if a star spans several columns.
-        let Some(outputs) = &statement.outputs else { return false };
-        if outputs.iter().any(|output| matches!(output.source, Source::Star { .. })) {
-            return false;
+    /// Whether output columns without an origin can hold nothing protected. Of EXECUTE, FETCH
+    /// and EXPLAIN the outputs can't be told.
+    fn has_clean_outputs(&self, sql: &Analysis) -> bool {
+        match sql.statements.as_slice() {
+            [one] => one.outputs.is_some() && !self.carries_protected(one),
+            _ => false,
         }
-        outputs.get(index).is_some() && !self.reads_protected(statement)
     }
 
     /// A statement has run that may have made a table.
@@ -209,6 +222,7 @@ impl Protection {
         sql: &Analysis,
         format: impl Fn(usize) -> Format,
     ) -> Plan {
+        let clean = exposure.touches && self.has_clean_outputs(sql);
         let cells = columns
             .list
             .iter()
@@ -218,10 +232,6 @@ impl Protection {
                     Treatment::Scan
                 } else {
                     Treatment::Pass
-                };
-                let clean = || match sql.statements.as_slice() {
-                    [one] => self.is_clean_output(one, index),
-                    _ => false,
                 };
                 let treatment = match &self.catalog {
                     None => searched,
@@ -242,7 +252,7 @@ impl Protection {
         (table, attribute): (u32, i16),
         label: &[u8],
         exposure: Exposure,
-        clean: impl Fn() -> bool,
+        clean: bool,
         searched: Treatment,
     ) -> Treatment {
         if table != 0 && attribute > 0 {
@@ -255,7 +265,7 @@ impl Protection {
                 None => searched,
             };
         }
-        if exposure.touches && !clean() {
+        if exposure.touches && !clean {
             return Treatment::Hide;
         }
         let label = String::from_utf8_lossy(label);

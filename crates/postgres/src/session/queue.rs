@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use gate::{Exchange, Release};
 use masking::Receipt;
+use postgres_grammar::{CopyDirection, CopyEnd, Detail};
 use records::{Response, StatementResult};
 
 use super::columns::{Columns, Plan};
@@ -71,6 +72,12 @@ pub(crate) struct Answering {
     pub(crate) plan: Option<Arc<Plan>>,
     /// The current COPY's masking.
     pub(crate) copy: Option<CopyMasker>,
+    /// Masks what the client sends as COPY data, for the record.
+    pub(crate) input: Option<masking::StreamMasker>,
+    /// The client has ended its COPY data.
+    pub(crate) input_ended: bool,
+    /// Syncs that were sent behind this before its COPY data had ended.
+    pub(crate) syncs: usize,
     /// Rows of the current result.
     pub(crate) rows: u64,
     pub(crate) total_rows: u64,
@@ -102,6 +109,9 @@ impl Answering {
             columns: None,
             plan: None,
             copy: None,
+            input: None,
+            input_ended: false,
+            syncs: 0,
             rows: 0,
             total_rows: 0,
             results: Vec::new(),
@@ -109,6 +119,16 @@ impl Answering {
             receipt: Receipt::new(),
             statement: 0,
             sql,
+        })
+    }
+
+    /// Whether the statement, or one of them, takes COPY data from the client.
+    pub(crate) fn copies_in(&self) -> bool {
+        self.sql.statements.iter().any(|statement| match &statement.detail {
+            Detail::Copy(copy) => {
+                copy.direction == CopyDirection::From && copy.end == CopyEnd::Client
+            }
+            _ => false,
         })
     }
 

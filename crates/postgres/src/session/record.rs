@@ -6,8 +6,9 @@ use std::sync::Arc;
 use gate::{Draft, MAX_INLINE_TEXT};
 use masking::{Receipt, Sink};
 use postgres_grammar::Analysis;
+use postgres_wire::Format;
 use postgres_wire::frontend::{self, Message};
-use postgres_wire::{Format, value};
+use postgres_wire::value::{self, Decoded};
 use records::{Parameter, Text};
 
 use super::columns::type_name;
@@ -81,9 +82,20 @@ fn parameter(
         receipt.by_column += 1;
         return HIDDEN.into();
     }
-    let decoded = value::decode(oid, format, bytes);
-    let text = masker.text(Sink::Record, decoded.as_str().as_bytes(), receipt);
-    String::from_utf8_lossy(&text).into_owned().into()
+    match value::decode(oid, format, bytes) {
+        Decoded::Text(text) => {
+            let text = masker.text(Sink::Record, text.as_bytes(), receipt);
+            String::from_utf8_lossy(&text).into_owned().into()
+        }
+        // A type that is not known here, in binary: nothing can be said of it but its bytes. If
+        // they are text, they can be searched.
+        Decoded::Hex(hex) => match std::str::from_utf8(bytes) {
+            Ok(text) if *masker.text(Sink::Record, text.as_bytes(), receipt) != *bytes => {
+                HIDDEN.into()
+            }
+            _ => Text::Bytes { hex: hex.into() },
+        },
+    }
 }
 
 impl Machine {

@@ -233,7 +233,6 @@ impl Machine {
         cx: &mut Context<'_>,
     ) -> Result<Flow, End> {
         self.copy_in = false;
-        self.input_masker = None;
         if let Some(Item::Refused { told, release, simple, answered }) = self.queue.front_mut()
             && !*answered
             && !error.is_fatal()

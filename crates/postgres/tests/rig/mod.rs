@@ -48,6 +48,10 @@ pub struct Plan {
     pub handshake_timeout: Duration,
     pub max_message_bytes: usize,
     pub carrier: Carrier,
+    /// How the log's files are opened; faults go here.
+    pub io: Option<Arc<dyn audit_sink::io::Io>>,
+    /// Where log, chunks, store and key lie; a folder of the rig's own if absent.
+    pub dir: Option<PathBuf>,
 }
 
 impl Default for Plan {
@@ -69,6 +73,8 @@ impl Default for Plan {
             handshake_timeout: Duration::from_secs(10),
             max_message_bytes: postgres::MAX_MESSAGE_BYTES,
             carrier: Carrier::Password,
+            io: None,
+            dir: None,
         }
     }
 }
@@ -80,6 +86,7 @@ pub struct Rig {
     pub publisher: Arc<Publisher>,
     pub verifier: identity::Verifier,
     pub store: PathBuf,
+    pub chunks: PathBuf,
     pub authority: Option<PathBuf>,
     pub gate: Gate,
     pub runtime: Runtime,
@@ -109,7 +116,8 @@ impl Rig {
         let _guard = runtime.enter();
         let issuer = runtime.block_on(DevIssuer::start()).unwrap();
         let verifier = runtime.block_on(async { verifier(issuer.iss()) });
-        let (log, publisher, journal, store) = runtime.block_on(open_log(dir.path(), &plan));
+        let data = plan.dir.clone().unwrap_or_else(|| dir.path().to_owned());
+        let (log, publisher, journal, store) = runtime.block_on(open_log(&data, &plan));
         let gate = Gate::new(
             Arc::new(verifier.clone()),
             Arc::new(compile_policy(&plan.policy)),
@@ -134,12 +142,31 @@ impl Rig {
                 tokio::spawn(async move { proxy.serve(tcp, peer, std::future::pending()).await });
             }
         });
-        Rig { port, issuer, log, publisher, verifier, store, authority, gate, runtime, _dir: dir }
+        let chunks = data.join("chunks");
+        Rig {
+            port,
+            issuer,
+            log,
+            publisher,
+            verifier,
+            store,
+            chunks,
+            authority,
+            gate,
+            runtime,
+            _dir: dir,
+        }
     }
 
     /// A token for a person of this name.
     pub fn token(&self, name: &str) -> String {
         self.issuer.mint(Claims::new(name).audience(AUDIENCE).client("people")).unwrap()
+    }
+
+    /// A token that outlives a long suite.
+    pub fn long_token(&self, name: &str) -> String {
+        let claims = Claims::new(name).audience(AUDIENCE).client("people");
+        self.issuer.mint(claims.lifetime(Duration::from_secs(3600))).unwrap()
     }
 
     /// A token for an agent that acts for a person.
@@ -238,13 +265,26 @@ fn verifier(iss: &str) -> identity::Verifier {
     identity::Verifier::new(&config, fetcher).unwrap()
 }
 
+/// The log's key: made here the first time, the same afterwards.
+pub fn signer(origin: &str, path: &std::path::Path) -> tlog::Signer {
+    if let Ok(der) = std::fs::read(path) {
+        return tlog::Signer::from_pkcs8(origin, &der).unwrap();
+    }
+    let signer = tlog::Signer::generate(origin).unwrap();
+    std::fs::write(path, signer.to_pkcs8().unwrap().expose()).unwrap();
+    signer
+}
+
 async fn open_log(
     dir: &std::path::Path,
     plan: &Plan,
 ) -> (Log, Arc<Publisher>, LocalJournal, PathBuf) {
     let (origin, store_dir) = ("greffier.test/log", dir.join("store"));
-    let signer = tlog::Signer::generate(origin).unwrap();
+    let signer = signer(origin, &dir.join("signer.der"));
     let mut config = LogConfig::new(dir.join("ring"), "test-1");
+    if let Some(io) = &plan.io {
+        config.io = io.clone();
+    }
     config.segments = plan.segments;
     config.segment_bytes = plan.segment_bytes;
     let (log, recovered) = Log::open(config, signer.clone()).unwrap();
