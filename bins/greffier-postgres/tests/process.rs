@@ -15,6 +15,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use audit_sink::store::{Reader, Store, VerifyOptions, verify};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use dev_issuer::{Claims, DevIssuer};
 use records::{Body, Entry};
 use rustix::process::{Pid, Signal, kill_process};
@@ -300,6 +302,22 @@ fn a_second_signal_cuts_what_is_left() {
     let kinds = bench.verified();
     assert_eq!(kinds.last().unwrap(), "log_sealed", "{kinds:#?}");
     assert_eq!(count(&kinds, "response"), 1, "the statement's outcome is on record: {kinds:#?}");
+}
+
+#[test]
+fn another_writer_of_the_log_ends_the_process_with_a_failure() {
+    let Some(bench) = Bench::new() else { return };
+    let mut proxy = bench.start();
+    let seed = STANDARD.decode(fs::read(bench.dir.path().join("log.key")).unwrap().trim_ascii());
+    let signer = tlog::Signer::from_seed(ORIGIN, &seed.unwrap().try_into().unwrap()).unwrap();
+    let store = Store::open(bench.dir.path().join("store").to_str().unwrap()).unwrap();
+    let log = store.log("pg-1").unwrap();
+    let claim = log.claim_epoch(&signer, (0, tlog::Hash([0; 32])), "another");
+    bench.runtime.block_on(claim).unwrap();
+    // Whether this is still answered or not: publishing it finds the claim.
+    let _either = bench.query(&proxy, "select 1");
+    proxy.wait_for("nothing can be recorded any more");
+    assert_eq!(proxy.child.wait().unwrap().code(), Some(1));
 }
 
 fn check(file: &Path) -> Output {
