@@ -2,7 +2,7 @@
 //!
 //! Read once at the beginning of a session on the session's own connection, before the client
 //! may use it: which attributes a rule names, which views, partitions and children read from
-//! them, and which functions are not the system's.
+//! them, and which functions are the system's.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -35,9 +35,11 @@ const DERIVED_SQL: &[u8] = b"SELECT r.ev_class, d.refobjid FROM pg_catalog.pg_de
 
 const CHILDREN_SQL: &[u8] = b"SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits";
 
-const FUNCTIONS_SQL: &[u8] = b"SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p \
+/// The system's functions, less those whose name a user's function has too: which one is meant
+/// then depends on the search path.
+const FUNCTIONS_SQL: &[u8] = b"SELECT p.proname FROM pg_catalog.pg_proc p \
     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')";
+    GROUP BY p.proname HAVING bool_and(n.nspname IN ('pg_catalog', 'information_schema'))";
 
 /// A database's relations, as column rules see them.
 pub(crate) struct Catalog {
@@ -184,9 +186,13 @@ impl Catalog {
         self.relations.get(&oid).is_none_or(|relation| relation.derived)
     }
 
-    pub(crate) fn is_user_function(&self, name: &str) -> bool {
-        let plain = name.rsplit('.').next().unwrap_or(name);
-        self.functions.contains(plain)
+    /// Whether a function of this name can only be one of the system's.
+    pub(crate) fn is_system_function(&self, name: &str) -> bool {
+        match name.split_once('.') {
+            Some(("pg_catalog", plain)) => self.functions.contains(plain),
+            Some(_) => false,
+            None => self.functions.contains(name),
+        }
     }
 
     pub(crate) fn has_protected_column(&self, name: &str) -> bool {

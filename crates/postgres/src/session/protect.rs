@@ -13,7 +13,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use masking::{ColumnName, Policy};
-use postgres_grammar::{Analysis, Class, CopyDirection, Detail, Statement, TableName};
+use postgres_grammar::{
+    Access, Analysis, Class, CopyDirection, Detail, Statement, TableName, TableUse,
+};
 use postgres_wire::Format;
 
 use super::columns::{Cell, Columns, Plan, Treatment};
@@ -91,7 +93,10 @@ impl Protection {
             return Exposure::default();
         }
         let touches = analysis.parse_error.is_some()
-            || analysis.statements.iter().any(|s| self.touches(s) || self.leads_to(s, names));
+            || analysis.statements.iter().any(|statement| {
+                let made_here = |name: &str| makes(analysis, name);
+                self.touches(statement, &made_here) || self.leads_to(statement, names)
+            });
         Exposure { touches }
     }
 
@@ -104,14 +109,19 @@ impl Protection {
         };
         match definitions {
             Some(definitions) => {
-                definitions.iter().any(|d| d.statements.iter().any(|s| self.touches(s)))
+                definitions.iter().any(|d| d.statements.iter().any(|s| self.touches(s, &|_| false)))
             }
             None => true,
         }
     }
 
-    fn touches(&self, statement: &Statement) -> bool {
-        statement.tables.iter().any(|t| self.is_protected(t.schema.as_deref(), &t.name))
+    /// `made` says which tables the same text makes: what is in them was judged there.
+    fn touches(&self, statement: &Statement, made: &dyn Fn(&str) -> bool) -> bool {
+        let table = |t: &TableUse| {
+            self.is_protected(t.schema.as_deref(), &t.name)
+                && !(made(&t.name) && self.is_new(t.schema.as_deref(), &t.name))
+        };
+        statement.tables.iter().any(table)
             || statement.functions.iter().any(|name| self.is_opaque_function(name))
             || statement.flags.dynamic_sql
             || matches!(statement.detail, Detail::Do { .. } | Detail::Call(_))
@@ -129,9 +139,13 @@ impl Protection {
         }
     }
 
+    fn is_new(&self, schema: Option<&str>, name: &str) -> bool {
+        self.catalog.as_ref().is_some_and(|c| c.standing(schema, name) == Standing::Unknown)
+    }
+
     fn is_opaque_function(&self, name: &str) -> bool {
         let Some(catalog) = &self.catalog else { return false };
-        catalog.is_user_function(name) && !self.trusted_functions.iter().any(|t| t == name)
+        !catalog.is_system_function(name) && !self.trusted_functions.iter().any(|t| t == name)
     }
 
     /// Why a text must not run, if column rules forbid it.
@@ -142,18 +156,29 @@ impl Protection {
         if analysis.parse_error.is_some() {
             return Some("a statement that can't be read can't be followed to its columns");
         }
-        analysis.statements.iter().find_map(|statement| self.forbids_statement(statement))
+        let made = |name: &str| makes(analysis, name);
+        analysis.statements.iter().find_map(|statement| self.forbids_statement(statement, &made))
     }
 
-    fn forbids_statement(&self, statement: &Statement) -> Option<&'static str> {
+    fn forbids_statement(
+        &self,
+        statement: &Statement,
+        made: &dyn Fn(&str) -> bool,
+    ) -> Option<&'static str> {
         let opaque = statement.flags.dynamic_sql || statement.flags.dangerous_function;
         if opaque || matches!(statement.detail, Detail::Do { .. } | Detail::Call(_)) {
             return Some("code that can't be followed to its columns does not run here");
         }
+        if makes_code(statement.tag) {
+            return Some("code that can't be followed to its columns is not made here");
+        }
+        if statement.tag != "EXECUTE" && executes(statement) {
+            return Some("what a prepared statement answers can't be kept in a table from here");
+        }
         if statement.tables.iter().any(|t| VALUE_CATALOGS.contains(&t.name.as_str())) {
             return Some("this catalog shows values of masked columns");
         }
-        if !self.touches(statement) {
+        if !self.touches(statement, made) {
             return None;
         }
         if let Detail::Copy(copy) = &statement.detail {
@@ -208,8 +233,9 @@ impl Protection {
 
     /// A statement has run that may have made a table.
     pub(crate) fn note_own(&mut self, statement: &Statement) {
-        if self.is_active() && matches!(statement.tag, "CREATE TABLE" | "CREATE TABLE AS") {
-            self.own.extend(statement.tables.iter().map(|table| table.name.clone()));
+        if self.is_active() && makes_table(statement.tag) {
+            let made = statement.tables.iter().filter(|table| table.access == Access::Write);
+            self.own.extend(made.map(|table| table.name.clone()));
         }
     }
 
@@ -301,6 +327,29 @@ impl Protection {
             _ => vec![searched; count],
         }
     }
+}
+
+/// Whether a text makes a table of this name.
+fn makes(analysis: &Analysis, name: &str) -> bool {
+    analysis.statements.iter().filter(|s| makes_table(s.tag)).any(|statement| {
+        statement.tables.iter().any(|t| t.access == Access::Write && t.name == name)
+    })
+}
+
+/// Whether EXECUTE is in a statement: `CREATE TABLE t AS EXECUTE p`, `EXPLAIN EXECUTE p`.
+fn executes(statement: &Statement) -> bool {
+    matches!(statement.detail, Detail::Execute { .. }) || statement.inner.iter().any(executes)
+}
+
+fn makes_table(tag: &str) -> bool {
+    matches!(tag, "CREATE TABLE" | "CREATE TABLE AS" | "SELECT INTO")
+}
+
+/// Statements that make code for the server to run, whose body is not followed.
+fn makes_code(tag: &str) -> bool {
+    let made = ["FUNCTION", "PROCEDURE", "ROUTINE", "RULE", "TRIGGER", "AGGREGATE", "OPERATOR", "CAST"];
+    let (verb, object) = tag.split_once(' ').unwrap_or((tag, ""));
+    matches!(verb, "CREATE" | "ALTER") && made.iter().any(|word| object.starts_with(word))
 }
 
 /// Names that mean the system's catalogs.
