@@ -1,7 +1,7 @@
 //! The programs and libraries that building and testing need.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::stage::{in_ci, show, stage};
@@ -22,12 +22,6 @@ const NEEDS: &[Need] = &[
         debian: &["gcc", "libc6-dev", "make"],
         otherwise: "install gcc or clang, and make",
         there: || program("cc") && program("make"),
-    },
-    Need {
-        what: "libclang (PostgreSQL's grammar is bound with bindgen)",
-        debian: &["libclang-dev"],
-        otherwise: "install LLVM's libclang, or set LIBCLANG_PATH to its folder",
-        there: libclang,
     },
     Need {
         what: "PostgreSQL 15 or newer",
@@ -132,22 +126,4 @@ fn program(name: &str) -> bool {
 fn any_under(folder: &str, inner: &str) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|e| e.path().join(inner)).any(|p| p.exists())
-}
-
-/// bindgen loads `libclang.so` from `LIBCLANG_PATH`, the system's library
-/// folders or an LLVM's own; without the development package the file is
-/// there under versioned names only, and clang's own headers may be lacking.
-fn libclang() -> bool {
-    if std::env::var_os("LIBCLANG_PATH").is_some() {
-        return true;
-    }
-    let mut folders = Vec::new();
-    for base in ["/usr/lib", "/usr/lib64", "/usr/local/lib"] {
-        folders.push(PathBuf::from(base));
-        for entry in fs::read_dir(base).into_iter().flatten().flatten() {
-            folders.push(entry.path());
-            folders.push(entry.path().join("lib"));
-        }
-    }
-    folders.iter().any(|f| f.join("libclang.so").exists())
 }
