@@ -11,6 +11,9 @@
 //! Run again with the same folder, it goes on where it ended. `store/` in the folder is a C2SP
 //! tlog-tiles log that other people's tools can check.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,11 +31,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Whoever has this key can write another past. Keep it where entries are not kept.
     let key = folder.join("key.pkcs8");
-    let signer = match std::fs::read(&key) {
-        Ok(der) => Signer::from_pkcs8(ORIGIN, &der)?,
-        Err(_) => Signer::generate(ORIGIN)?,
+    let signer = if key.exists() {
+        Signer::from_pkcs8(ORIGIN, &std::fs::read(&key)?)?
+    } else {
+        let made = Signer::generate(ORIGIN)?;
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&key)?;
+        file.write_all(made.to_pkcs8()?.expose())?;
+        made
     };
-    std::fs::write(&key, signer.to_pkcs8()?.expose())?;
 
     // The ring: files of fixed size, filled with zeros once, so that a flush writes data only.
     let mut config = LogConfig::new(folder.join("ring"), "safe-1");

@@ -2,7 +2,7 @@
 //! not rules), and its own place for entries (a file of JSON lines).
 //!
 //! ```text
-//! $ embed_postgres https://login.example https://db.example localhost:5432 entries.jsonl
+//! $ embed_postgres issuers.toml localhost:5432 entries.jsonl
 //! listening on 127.0.0.1:40123
 //! $ PGPASSWORD="$TOKEN" psql "host=127.0.0.1 port=40123 user=alice dbname=postgres"
 //! ```
@@ -44,11 +44,14 @@ impl Judge for PeopleWrite {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [issuer, audience, server, entries] = args.as_slice() else {
-        return Err("usage: embed_postgres ISSUER AUDIENCE HOST:PORT ENTRIES".into());
+    let [issuers, server, entries] = args.as_slice() else {
+        return Err("usage: embed_postgres ISSUERS.toml HOST:PORT ENTRIES.jsonl".into());
     };
+    // Who may come in: issuers, and rules that make a principal of a token.
+    let issuers: identity::Config = toml::from_str(&std::fs::read_to_string(issuers)?)?;
+    let verifier = identity::Verifier::new(&issuers, identity::HttpFetcher::new(&issuers)?)?;
     let gate = Gate::new(
-        Arc::new(verifier(issuer, audience)?),
+        Arc::new(verifier),
         Arc::new(PeopleWrite),
         Arc::new(lines::Lines::open(entries.as_ref())?),
     );
@@ -62,28 +65,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         // In place of `pending`: a future that is ready when the program wants to end.
         tokio::spawn(async move { proxy.serve(tcp, peer, pending()).await });
     }
-}
-
-/// Who may come in: people with any token of this issuer, and agents that act for one.
-fn verifier(
-    issuer: &str,
-    audience: &str,
-) -> Result<identity::Verifier, Box<dyn std::error::Error>> {
-    let config: identity::Config = toml::from_str(&format!(
-        r#"
-        [issuer.main]
-        iss = "{issuer}"
-        audiences = ["{audience}"]
-        algorithms = ["ES256", "RS256"]
-        may_mint = ["human", "agent"]
-        allow_insecure_loopback = true # an issuer at http://127.0.0.1, for trying this out
-        rule = [
-            {{ name = "people", kind = "human", when = {{ act = {{ absent = true }} }} }},
-            {{ name = "agents", kind = "agent", when = {{ act = {{ present = true }} }}, actor_from = "act" }},
-        ]
-        "#
-    ))?;
-    Ok(identity::Verifier::new(&config, identity::HttpFetcher::new(&config)?)?)
 }
 
 fn config(server: &str) -> Result<Config, Box<dyn std::error::Error>> {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use dev_issuer::{Claims, DevIssuer};
@@ -68,9 +69,10 @@ struct Embedded {
 }
 
 impl Embedded {
-    fn start(issuer: &str, server: u16, entries: &std::path::Path) -> Self {
+    fn start(issuers: &Path, server: u16, entries: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_embed_postgres"))
-            .args([issuer, AUDIENCE, &format!("127.0.0.1:{server}")])
+            .arg(issuers)
+            .arg(format!("127.0.0.1:{server}"))
             .arg(entries)
             .stdout(Stdio::piped())
             .spawn()
@@ -97,7 +99,30 @@ impl Drop for Embedded {
     }
 }
 
-fn entries(path: &std::path::Path, kind: &str) -> Vec<Value> {
+/// People with any token of this issuer, and agents that act for one.
+fn issuers_toml(iss: &str) -> String {
+    format!(
+        r#"
+        [issuer.main]
+        iss = "{iss}"
+        audiences = ["{AUDIENCE}"]
+        algorithms = ["ES256"]
+        may_mint = ["human", "agent"]
+        allow_insecure_loopback = true
+        [[issuer.main.rule]]
+        name = "people"
+        kind = "human"
+        when = {{ act = {{ absent = true }} }}
+        [[issuer.main.rule]]
+        name = "agents"
+        kind = "agent"
+        when = {{ act = {{ present = true }} }}
+        actor_from = "act"
+        "#
+    )
+}
+
+fn entries(path: &Path, kind: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
     let all = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     all.filter(|entry| entry["type"] == kind).collect()
@@ -109,7 +134,9 @@ async fn embed_postgres_serves_masks_refuses_and_records() {
     let issuer = DevIssuer::start().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("entries.jsonl");
-    let embedded = Embedded::start(issuer.iss(), pg.port(), &path);
+    let issuers = dir.path().join("issuers.toml");
+    std::fs::write(&issuers, issuers_toml(issuer.iss())).unwrap();
+    let embedded = Embedded::start(&issuers, pg.port(), &path);
     let token = |claims: Claims| issuer.mint(claims.audience(AUDIENCE)).unwrap();
 
     // A person writes, and sees what is masked, masked.
