@@ -366,6 +366,28 @@ impl Session {
     }
 }
 
+impl Drop for Inner {
+    /// A session whose task was cut has an end too.
+    fn drop(&mut self) {
+        if self.ended.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let end = SessionEnd {
+            reason: "cut".into(),
+            commands: self.commands.load(Ordering::Relaxed),
+            denied: self.denied.load(Ordering::Relaxed),
+            unrecorded: self.unrecorded.load(Ordering::Relaxed),
+        };
+        let recorded = crate::salt().and_then(|salt| {
+            let entry = Entry::new(Timestamp::now(), salt, &*self.id, Body::SessionEnd(end));
+            self.journal.append(entry.to_json())
+        });
+        if let Err(error) = recorded {
+            tracing::error!(session = self.id, %error, "a session's end is not on record");
+        }
+    }
+}
+
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Session").field(&self.0.id).finish()

@@ -220,6 +220,15 @@ impl Policy {
         Some(format!("{sign}{made}{fraction}"))
     }
 
+    /// Whether some value that the client sees as it is must not be kept as it is. If not, what
+    /// came out unchanged for the client need not be searched again for the record.
+    #[must_use]
+    pub fn record_hides_more(&self) -> bool {
+        let more = |client: &Operator, record: &Operator| client.is_keep() && !record.is_keep();
+        self.by_entity.iter().flatten().any(|rule| more(&rule.client, &rule.record))
+            || self.columns.iter().any(|rule| more(&rule.client, &rule.record))
+    }
+
     /// A masker for text that arrives in pieces.
     #[must_use]
     pub fn stream(self: &Arc<Self>, sink: Sink) -> StreamMasker {

@@ -132,3 +132,38 @@ fn large_answers_go_to_chunks_and_arrive_whole() {
         assert!(bytes > 2_000_000, "{response}");
     }
 }
+
+/// Cards and addresses are masked wherever they are, by content alone; a number stays a number.
+#[test]
+fn entities_are_masked_for_the_client_and_replaced_in_the_record() {
+    let Some(pg) = require(Postgres::start(PgOptions::default())) else { return };
+    let plan = rig::Plan {
+        masking: r#"
+            version = 1
+            [[rule]]
+            entity = ["CREDIT_CARD", "EMAIL_ADDRESS"]
+            client = { operator = "mask", masking_char = "*", chars_to_mask = 12, from_end = false }
+            record = { operator = "replace" }
+        "#
+        .into(),
+        ..rig::Plan::default()
+    };
+    let rig = Rig::with(pg.port(), plan);
+    let (card, number) = ("4111 1111 1111 1111", 4_111_111_111_111_111_i64);
+    let sql = format!(
+        "SELECT '{card}', {number}::int8, ARRAY['a@example.com'], '{{\"c\":\"{card}\"}}'::jsonb"
+    );
+    let (out, err) = rig.psql(&["-c", &sql]);
+    assert_eq!(err, "");
+    assert!(!out.contains("1111 1111") && !out.contains(&number.to_string()), "{out}");
+    let cells: Vec<_> = out.trim().split('|').collect();
+    assert!(cells[0].ends_with("1111"), "{out}");
+    assert_eq!(cells[1].parse::<i64>().unwrap().to_string().len(), 16, "{out}");
+    assert!(!cells[2].contains("a@example.com"), "{out}");
+    rig.settle();
+    let command = &rig.entries_of("command")[0];
+    let text = command["text"].as_str().unwrap();
+    assert!(text.contains("<CREDIT_CARD>") && !text.contains("4111"), "{text}");
+    let response = &rig.entries_of("response")[0];
+    assert!(response["masked"]["CREDIT_CARD"].as_u64().unwrap() >= 3, "{response}");
+}

@@ -277,8 +277,12 @@ impl Wire {
         let mut tcp = TcpStream::connect(("127.0.0.1", rig.port)).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut out = Vec::new();
-        write_startup(&mut out, ProtocolVersion::V3_0, &[(b"user", b"postgres"), (b"database", b"postgres")])
-            .unwrap();
+        write_startup(
+            &mut out,
+            ProtocolVersion::V3_0,
+            &[(b"user", b"postgres"), (b"database", b"postgres")],
+        )
+        .unwrap();
         tcp.write_all(&out).unwrap();
         out.clear();
         write::password(&mut out, rig.long_token("alice").as_bytes()).unwrap();
@@ -303,7 +307,11 @@ impl Wire {
             }
             let mut buf = [0; 16384];
             let n = self.tcp.read(&mut buf).unwrap_or_else(|e| panic!("{doing}: {e}"));
-            assert!(n > 0, "{doing}: the session ended: {:?}", String::from_utf8_lossy(&self.seen[start..]));
+            assert!(
+                n > 0,
+                "{doing}: the session ended: {:?}",
+                String::from_utf8_lossy(&self.seen[start..])
+            );
             self.seen.extend_from_slice(&buf[..n]);
         }
     }
@@ -421,12 +429,18 @@ fn what_touches_nothing_protected_is_answered() {
         ("SELECT count(*) FROM customers", "3\n"),
         ("SELECT upper(name) FROM customers WHERE id = 2", "NAME2\n"),
         ("SELECT ssn FROM customers LIMIT 1", "hidden\n"),
-        ("SELECT o.amount + 1 FROM orders o JOIN customers c ON c.id = o.customer ORDER BY 1", "11\n21\n"),
+        (
+            "SELECT o.amount + 1 FROM orders o JOIN customers c ON c.id = o.customer ORDER BY 1",
+            "11\n21\n",
+        ),
         ("SELECT sum(amount) FROM orders", "30\n"),
         ("COPY customers (id, ssn) TO STDOUT", "1\thidden\n2\thidden\n3\thidden\n"),
         ("CREATE TEMP TABLE t AS SELECT 7 AS a; SELECT a FROM t", "7\n"),
         ("UPDATE orders SET amount = amount + 1 WHERE id = 1 RETURNING amount", "11\n"),
-        ("INSERT INTO customers (id, name, ssn) VALUES (50, 'n', 'secret') RETURNING id, ssn", "50|hidden\n"),
+        (
+            "INSERT INTO customers (id, name, ssn) VALUES (50, 'n', 'secret') RETURNING id, ssn",
+            "50|hidden\n",
+        ),
     ] {
         let (out, err) = rig.psql(&["-c", sql]);
         assert_eq!((out.as_str(), err.as_str()), (answer, ""), "{sql}");

@@ -12,6 +12,7 @@ use masking::{Applied, Outcome, Policy, Receipt, Sink};
 use postgres_grammar::Analysis;
 use postgres_wire::backend::{DataRow, Diagnostic};
 use postgres_wire::mask::{CellOutcome, rewrite_cell};
+use postgres_wire::oid::{self, TypeClass};
 use postgres_wire::{WireError, write};
 use smallvec::SmallVec;
 
@@ -27,6 +28,8 @@ pub(crate) struct Masker {
     policy: Arc<Policy>,
     scans_client: bool,
     scans_record: bool,
+    /// See [`Policy::record_hides_more`].
+    record_hides_more: bool,
 }
 
 /// Where masked bytes go.
@@ -47,7 +50,8 @@ struct Change {
 impl Masker {
     pub(crate) fn new(policy: Arc<Policy>) -> Self {
         let (scans_client, scans_record) = (policy.scans(Sink::Client), policy.scans(Sink::Record));
-        Masker { policy, scans_client, scans_record }
+        let record_hides_more = policy.record_hides_more();
+        Masker { policy, scans_client, scans_record, record_hides_more }
     }
 
     pub(crate) fn policy(&self) -> &Policy {
@@ -79,7 +83,7 @@ impl Masker {
         }
         let row = DataRow::read(body)?;
         if row.len() != plan.cells.len() {
-            return Err(WireError::UnknownTag { tag: b'D', side: postgres_wire::Side::Backend });
+            return Err(WireError::BadValue { message: "DataRow", field: "the number of columns" });
         }
         let mut scratch = Vec::new();
         let mut receipt = Receipt::new();
@@ -87,6 +91,10 @@ impl Masker {
         rewrite(&row, &changes, &scratch, frame, out.client);
         out.receipt.merge(&receipt);
         if let Some(record) = &mut out.record {
+            if changes.is_empty() && !self.record_hides_more {
+                record.extend_from_slice(frame);
+                return Ok(());
+            }
             scratch.clear();
             let changes = self.changes(Sink::Record, plan, &row, &mut scratch, &mut Receipt::new());
             rewrite(&row, &changes, &scratch, frame, record);
@@ -142,7 +150,9 @@ impl Masker {
                 CellOutcome::Null
             }
             Treatment::Scan => {
-                receipt.scanned += 1;
+                if matches!(oid::class(cell.type_oid), TypeClass::Integer | TypeClass::Numeric) {
+                    return self.number(sink, cell, value, out, receipt);
+                }
                 let mut search =
                     |text: &[u8], out: &mut Vec<u8>| self.search(sink, text, out, receipt);
                 let outcome = rewrite_cell(cell.type_oid, cell.format, value, &mut search, out);
@@ -164,6 +174,29 @@ impl Masker {
                 if outcome == CellOutcome::Replaced { outcome } else { CellOutcome::Null }
             }
         }
+    }
+
+    /// Searches a whole number for a card's. What takes its place is a number of as many digits.
+    fn number(
+        &self,
+        sink: Sink,
+        cell: &Cell,
+        value: &[u8],
+        out: &mut Vec<u8>,
+        receipt: &mut Receipt,
+    ) -> CellOutcome {
+        let mut search = |text: &[u8], out: &mut Vec<u8>| {
+            let digits = std::str::from_utf8(text).unwrap_or_default();
+            match self.policy.mask_digits(sink, digits, receipt) {
+                Some(masked) => {
+                    out.extend_from_slice(masked.as_bytes());
+                    CellOutcome::Replaced
+                }
+                None => CellOutcome::Same,
+            }
+        };
+        let outcome = rewrite_cell(cell.type_oid, cell.format, value, &mut search, out);
+        if outcome == CellOutcome::Opaque { CellOutcome::Same } else { outcome }
     }
 
     /// Searches one text for entities.

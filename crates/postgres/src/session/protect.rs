@@ -347,7 +347,8 @@ fn makes_table(tag: &str) -> bool {
 
 /// Statements that make code for the server to run, whose body is not followed.
 fn makes_code(tag: &str) -> bool {
-    let made = ["FUNCTION", "PROCEDURE", "ROUTINE", "RULE", "TRIGGER", "AGGREGATE", "OPERATOR", "CAST"];
+    let made =
+        ["FUNCTION", "PROCEDURE", "ROUTINE", "RULE", "TRIGGER", "AGGREGATE", "OPERATOR", "CAST"];
     let (verb, object) = tag.split_once(' ').unwrap_or((tag, ""));
     matches!(verb, "CREATE" | "ALTER") && made.iter().any(|word| object.starts_with(word))
 }
