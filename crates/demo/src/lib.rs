@@ -12,7 +12,8 @@
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), demo::DemoError> {
 //! let options = demo::Options { dir: "/tmp/greffier-demo".into(), upstream: None };
-//! let mut narrator = demo::Text::new(std::io::stdout(), trail::term::Style::default());
+//! let style = trail::term::Style::default();
+//! let mut narrator = demo::Text::new(std::io::stdout(), style, "greffier");
 //! let outcome = demo::run(&options, &mut narrator, None).await?;
 //! assert!(outcome.is_ok());
 //! # Ok(())

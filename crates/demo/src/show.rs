@@ -79,12 +79,13 @@ pub trait Narrator: Send {
 pub struct Text<W> {
     out: W,
     style: Style,
+    program: String,
 }
 
 impl<W: Write + Send> Text<W> {
-    /// Writes there, in this style.
-    pub fn new(out: W, style: Style) -> Self {
-        Text { out, style }
+    /// Writes there, in this style. `program` is how the reader calls the operator's command.
+    pub fn new(out: W, style: Style, program: &str) -> Self {
+        Text { out, style, program: program.to_owned() }
     }
 
     fn line(&mut self, line: &str) {
@@ -161,7 +162,8 @@ impl<W: Write + Send> Text<W> {
         ));
         self.line("See the trail meanwhile");
         self.line(&format!(
-            "  greffier audit tail --store {} --log-id {} --key {}",
+            "  {} audit tail --store {} --log-id {} --key {}",
+            self.program,
             outcome.store.display(),
             outcome.log_id,
             outcome.key.display()
@@ -174,8 +176,8 @@ impl<W: Write + Send> Text<W> {
         let store = outcome.store.display();
         let rest =
             format!("--store {store} --log-id {} --key {}", outcome.log_id, outcome.key.display());
-        self.line(&format!("  greffier audit list {rest}"));
-        self.line(&format!("  greffier verify {rest}"));
+        self.line(&format!("  {} audit list {rest}", self.program));
+        self.line(&format!("  {} verify {rest}", self.program));
     }
 
     fn done(&mut self, outcome: &Outcome) {

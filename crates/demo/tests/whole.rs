@@ -32,10 +32,12 @@ async fn every_expectation_holds() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { dir: dir.path().join("demo"), upstream: None };
     let out = Shared::default();
-    let outcome = run(&options, &mut Text::new(out.clone(), Style::default()), None).await.unwrap();
+    let outcome = run(&options, &mut Text::new(out.clone(), Style::default(), "greffier"), None)
+        .await
+        .unwrap();
     let told = out.text();
     assert!(outcome.is_ok(), "{told}");
-    assert_eq!(outcome.checks.len(), 12, "{told}");
+    assert_eq!(outcome.checks.len(), 13, "{told}");
     assert!(told.contains("42501"), "{told}");
     assert!(told.contains("agents-name-their-rows"), "{told}");
     assert!(!told.contains('\x1b'), "no colours where none are wanted");

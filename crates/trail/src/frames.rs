@@ -12,6 +12,8 @@ use postgres_wire::backend::{self, Message};
 use postgres_wire::frame::{Framed, Limits, next_frame};
 use postgres_wire::{Format, Side, oid, value};
 
+use serde::Serialize;
+
 use crate::item::ResultSet;
 
 /// The longest recorded message that is shown, in bytes.
@@ -20,7 +22,7 @@ pub const MAX_FRAME_BYTES: usize = 64 * 1024 * 1024;
 const BUILT_IN_OIDS: u32 = 10_000;
 
 /// Rows under one heading.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RowSet {
     /// Labels.
     pub columns: Vec<String>,
@@ -31,7 +33,7 @@ pub struct RowSet {
 }
 
 /// A recorded answer, readable.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Answer {
     /// What had rows, in order.
     pub sets: Vec<RowSet>,

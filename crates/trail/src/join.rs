@@ -20,6 +20,7 @@ pub const MAX_PENDING: usize = 100_000;
 pub struct Joiner {
     pending: BTreeMap<(String, u64), (Exchange, Vec<Part>)>,
     keep_answers: bool,
+    from_middle: bool,
 }
 
 impl Joiner {
@@ -33,6 +34,14 @@ impl Joiner {
     #[must_use]
     pub fn with_answers() -> Self {
         Joiner { keep_answers: true, ..Self::default() }
+    }
+
+    /// For a reader that does not begin at the log's first entry: outcomes of commands that it
+    /// has not read are left out.
+    #[must_use]
+    pub fn from_middle(mut self) -> Self {
+        self.from_middle = true;
+        self
     }
 
     /// Takes the next entry; gives what is complete now.
@@ -173,6 +182,9 @@ impl Joiner {
     ) -> Vec<Item> {
         let number = response.command;
         let Some((mut exchange, mut parts)) = self.pending.remove(&(session, number)) else {
+            if self.from_middle {
+                return Vec::new();
+            }
             let why = format!("an outcome of command {number}, which was not read");
             return vec![Item::Unknown(Unknown { index, why })];
         };

@@ -1,0 +1,84 @@
+//! `greffier demo`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use demo::{Json, Narrator, Options, Text, Until, run as play};
+
+use crate::error::Error;
+use crate::place::{block_on, style};
+
+/// What `--help` adds at its end.
+const AFTER_HELP: &str = "\
+It listens on loopback only, on spare ports, without TLS. Exit status: 0 if every expectation
+held (what must be masked was masked, what must be denied was denied, the log verified, and a
+changed copy of it did not), 1 otherwise.
+
+Examples:
+  greffier demo
+  greffier demo --serve
+  greffier demo --upstream postgres://me:secret@127.0.0.1:5432/test";
+
+/// Plays an AI agent that works for a person: its statements pass through the proxy, one answer
+/// holds a card number and an e-mail, two statements are denied, one token has expired. Then
+/// reads the trail from the log, verifies it, and changes one byte of a copy.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    /// Stay up afterwards until Ctrl-C, and say how to try it with psql.
+    #[arg(long)]
+    serve: bool,
+
+    /// Use this PostgreSQL instead of the embedded target. The tables go into a schema of their
+    /// own, which is dropped at the end.
+    #[arg(long, value_name = "URL", env = "GREFFIER_DEMO_UPSTREAM", hide_env_values = true)]
+    upstream: Option<String>,
+
+    /// Where to put the log and the target's file: an empty or new folder. [default: a new
+    /// folder under the system's temporary one]
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+
+    /// Tell it as JSON, one object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    let dir = match arguments.dir {
+        Some(dir) => dir,
+        None => tempfile::Builder::new()
+            .prefix("greffier-demo-")
+            .tempdir()
+            .map_err(demo::DemoError::from)?
+            .keep(),
+    };
+    let options = Options { dir, upstream: arguments.upstream };
+    let mut narrator: Box<dyn Narrator> = if arguments.json {
+        Box::new(Json::new(std::io::stdout()))
+    } else {
+        Box::new(Text::new(std::io::stdout(), style(), &program()))
+    };
+    block_on(async {
+        let until: Option<Until> = arguments.serve.then(|| {
+            Box::pin(async {
+                // Without a handler for Ctrl-C the process ends by it anyway.
+                let _no_handler = tokio::signal::ctrl_c().await;
+            }) as Until
+        });
+        let outcome = play(&options, &mut *narrator, until).await?;
+        Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+/// How this program was called, so that what is printed can be pasted.
+fn program() -> String {
+    let path = std::env::current_exe().ok();
+    let here = std::env::current_dir().ok();
+    let short = |path: &PathBuf| {
+        let relative = here.as_ref().and_then(|here| path.strip_prefix(here).ok());
+        relative.unwrap_or(path).display().to_string()
+    };
+    path.as_ref().map_or_else(|| "greffier".to_owned(), short)
+}
