@@ -14,6 +14,9 @@ use crate::permit::{Admitted, Hold, Release};
 use crate::session::Session;
 use crate::target::Durability;
 
+/// Bytes that are handed to a recording at once, unless a release wants them there sooner.
+const RECORDING_BYTES: usize = 128 * 1024;
+
 /// A command that was admitted, and what is kept of its answer.
 ///
 /// It must be [finished](Exchange::poll_finish). One that is dropped before is recorded as
@@ -101,7 +104,11 @@ impl Exchange {
             return Ok(());
         }
         self.answer.pending.extend_from_slice(bytes);
-        while self.answer.pending.len() > MAX_INLINE_BYTES {
+        let room = match self.answer.recording {
+            Some(_) => RECORDING_BYTES,
+            None => MAX_INLINE_BYTES,
+        };
+        while self.answer.pending.len() > room {
             if self.session.target().durability == Durability::BeforeRelease {
                 // Recordings are written before release but synced only at their end, so at
                 // this level every part is an entry.
