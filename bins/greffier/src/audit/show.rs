@@ -197,7 +197,7 @@ fn who(who: &trail::Who) -> String {
 }
 
 fn field(out: &mut String, style: Style, name: &str, value: &str) {
-    let name = format!("{:<12}", sanitise(name));
+    let name = format!("{:<14}", sanitise(name));
     let _infallible = writeln!(out, "{} {}", style.bold(&name), sanitise(value));
 }
 
