@@ -43,6 +43,8 @@ struct Answer {
     pending: Vec<u8>,
     /// `output` entries written.
     parts: u64,
+    /// Bytes that are in them.
+    in_entries: usize,
     /// Where the answer goes once it has outgrown entries.
     recording: Option<Box<dyn Recording>>,
     recorded: u64,
@@ -149,7 +151,9 @@ impl Exchange {
     pub fn release(&mut self) -> Result<Release, JournalError> {
         let mut hold = self.before_answer();
         if !self.answer.pending.is_empty() {
-            if self.answer.recording.is_some() {
+            let outgrown = self.answer.in_entries + self.answer.pending.len() > MAX_INLINE_BYTES
+                && self.session.target().durability != Durability::BeforeRelease;
+            if self.answer.recording.is_some() || outgrown {
                 self.spill()?;
             } else {
                 let index = self.append_output()?;
@@ -231,6 +235,7 @@ impl Exchange {
         };
         let index = self.session.append(Body::Output(output))?;
         self.answer.parts += 1;
+        self.answer.in_entries += self.answer.pending.len();
         self.answer.pending.clear();
         Ok(index)
     }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use identity::{EndReason, Lease, Principal};
@@ -47,6 +47,8 @@ struct Inner {
     denied: AtomicU64,
     unrecorded: AtomicU64,
     ended: std::sync::atomic::AtomicBool,
+    /// What the session's last entry says beside the counts.
+    notes: Mutex<BTreeMap<Cow<'static, str>, Text<'static>>>,
 }
 
 /// What opening a session needs; made by [`Gate::open_session`](crate::Gate::open_session).
@@ -179,6 +181,7 @@ impl Session {
             denied: AtomicU64::new(0),
             unrecorded: AtomicU64::new(0),
             ended: std::sync::atomic::AtomicBool::new(false),
+            notes: Mutex::default(),
         }))
     }
 
@@ -328,6 +331,12 @@ impl Session {
         }))
     }
 
+    /// Keeps something for the session's last entry.
+    pub fn note(&self, name: &'static str, value: String) {
+        let mut notes = self.0.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.insert(name.into(), value.into());
+    }
+
     /// Records the session's end, once; later calls say nothing more.
     ///
     /// # Errors
@@ -337,13 +346,7 @@ impl Session {
         if inner.ended.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let end = SessionEnd {
-            reason: reason.into(),
-            commands: inner.commands.load(Ordering::Relaxed),
-            denied: inner.denied.load(Ordering::Relaxed),
-            unrecorded: inner.unrecorded.load(Ordering::Relaxed),
-        };
-        self.append(Body::SessionEnd(end)).map(drop)
+        self.append(Body::SessionEnd(inner.last_words(reason))).map(drop)
     }
 
     pub(crate) fn append(&self, body: Body<'_>) -> Result<u64, JournalError> {
@@ -366,18 +369,27 @@ impl Session {
     }
 }
 
+impl Inner {
+    fn last_words<'a>(&self, reason: &'a str) -> SessionEnd<'a> {
+        SessionEnd {
+            reason: reason.into(),
+            commands: self.commands.load(Ordering::Relaxed),
+            denied: self.denied.load(Ordering::Relaxed),
+            unrecorded: self.unrecorded.load(Ordering::Relaxed),
+            details: std::mem::take(
+                &mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner),
+            ),
+        }
+    }
+}
+
 impl Drop for Inner {
     /// A session whose task was cut has an end too.
     fn drop(&mut self) {
         if self.ended.swap(true, Ordering::AcqRel) {
             return;
         }
-        let end = SessionEnd {
-            reason: "cut".into(),
-            commands: self.commands.load(Ordering::Relaxed),
-            denied: self.denied.load(Ordering::Relaxed),
-            unrecorded: self.unrecorded.load(Ordering::Relaxed),
-        };
+        let end = self.last_words("cut");
         let recorded = crate::salt().and_then(|salt| {
             let entry = Entry::new(Timestamp::now(), salt, &*self.id, Body::SessionEnd(end));
             self.journal.append(entry.to_json())

@@ -41,12 +41,18 @@ const FUNCTIONS_SQL: &[u8] = b"SELECT p.proname FROM pg_catalog.pg_proc p \
     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
     GROUP BY p.proname HAVING bool_and(n.nspname IN ('pg_catalog', 'information_schema'))";
 
+const SYSTEM_SQL: &[u8] = b"SELECT c.relname FROM pg_catalog.pg_class c \
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE n.nspname = 'pg_catalog'";
+
 /// A database's relations, as column rules see them.
 pub(crate) struct Catalog {
     relations: HashMap<u32, Relation>,
     by_name: HashMap<String, Vec<u32>>,
     protected_columns: HashSet<String>,
     functions: HashSet<String>,
+    /// Relations of `pg_catalog`.
+    system: HashSet<String>,
 }
 
 struct Relation {
@@ -81,6 +87,7 @@ impl Catalog {
             by_name: HashMap::new(),
             protected_columns: HashSet::new(),
             functions: HashSet::new(),
+            system: HashSet::new(),
         };
         for row in rows(stream, COLUMNS_SQL).await? {
             catalog.add_column(&row, policy);
@@ -96,6 +103,9 @@ impl Catalog {
         catalog.spread(&edges, &children);
         for row in rows(stream, FUNCTIONS_SQL).await? {
             catalog.functions.extend(row.into_iter().flatten());
+        }
+        for row in rows(stream, SYSTEM_SQL).await? {
+            catalog.system.extend(row.into_iter().flatten());
         }
         Ok(catalog)
     }
@@ -184,6 +194,14 @@ impl Catalog {
 
     pub(crate) fn is_derived(&self, oid: u32) -> bool {
         self.relations.get(&oid).is_none_or(|relation| relation.derived)
+    }
+
+    /// Whether a relation's name, which no user's relation has, means one of the system's.
+    pub(crate) fn is_system_relation(&self, schema: Option<&str>, name: &str) -> bool {
+        match schema {
+            None => self.system.contains(name),
+            Some(schema) => matches!(schema, "pg_catalog" | "information_schema"),
+        }
     }
 
     /// Whether a function of this name can only be one of the system's.

@@ -30,6 +30,7 @@ mod target;
 mod upstream;
 
 pub use handshake::{Carrier, ClientTls};
+pub use postgres_wire::auth::{Methods, Secret};
 pub use proxy::{Config, HANDSHAKE_TIMEOUT, MAX_MESSAGE_BYTES, Proxy};
 pub use session::judge::VOCABULARY;
 pub use target::{ApplicationName, Databases, Role, RoleRule, Target, Upstream};

@@ -26,7 +26,7 @@ use crate::session::protect::Protection;
 use crate::session::record::MEDIA;
 use crate::session::server::is_safe_encoding;
 use crate::session::{End, Machine, Parts};
-use crate::target::{Role, Target};
+use crate::target::{Databases, Role, RoleRule, Target};
 use crate::upstream::{self, Connected, UpstreamError};
 
 /// How long a client may take from its first byte to its token, unless configured.
@@ -50,6 +50,21 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// See [`MAX_MESSAGE_BYTES`].
     pub max_message_bytes: usize,
+}
+
+impl Config {
+    /// A proxy for clients on this host: no TLS, tokens as passwords, the first target for
+    /// those who name none.
+    pub fn loopback(targets: Vec<Arc<Target>>) -> Self {
+        Config {
+            default_target: targets.first().map(|target| target.gate.name.to_string()),
+            targets,
+            tls: ClientTls::PlainText,
+            carrier: Carrier::Password,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            max_message_bytes: MAX_MESSAGE_BYTES,
+        }
+    }
 }
 
 /// A PostgreSQL proxy: serves connections that somebody else accepts. Cheap to clone.
@@ -208,32 +223,74 @@ impl Inner {
         let parameters = upstream_parameters(arrived, &role, &wish.database, name.as_deref());
         let pairs: Vec<(&[u8], &[u8])> =
             parameters.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
-        let connected =
-            match upstream::connect(&target, &role, rule.password.as_ref(), &pairs).await {
-                Ok(connected) => connected,
-                Err(error) => {
-                    tracing::warn!(target = &*target.gate.name, %error, "the target");
-                    return Err(refused("target_unreachable", unreachable(&error)).await);
-                }
-            };
-        let mut connected = connected;
-        let catalog = match self.catalog(&target, &mut connected).await {
-            Ok(catalog) => catalog,
-            Err(error) => return Err(refused("catalog", unreachable(&error)).await),
-        };
-        let trusted = target.trusted_functions.clone().into();
-        let protection = Protection::new(target.gate.masking.clone(), catalog, trusted);
-        let identified = with_details(identified, &role, &wish.database, user, &connected);
+        let identified = with_details(identified, &role, &wish.database, user);
         let session = self
             .gate
             .open_session(identified, target.gate.clone(), arrival)
             .await
             .map_err(refusal::unrecorded)?;
-        if let Err(told) = self.judge_options(arrived, &session) {
-            session.end("refused: startup options").map_err(refusal::unrecorded)?;
-            return Err(told.into());
+        match self.reach(arrived, &target, &session, &role, rule, &pairs).await {
+            Ok((connected, protection)) => {
+                session.note("backend_pid", connected.process_id.to_string());
+                let version_of = |(name, _): &&(String, String)| name == "server_version";
+                if let Some((_, version)) = connected.parameters.iter().find(version_of) {
+                    session.note("server_version", version.clone());
+                }
+                Ok(Some(Established { session, target, connected, protection, version }))
+            }
+            Err((reason, told)) => {
+                session.end(&reason).map_err(refusal::unrecorded)?;
+                Err(told.into())
+            }
         }
-        Ok(Some(Established { session, target, connected, protection, version }))
+    }
+
+    /// Judges what the client wants to set from the start, and connects to the target.
+    async fn reach(
+        &self,
+        arrived: &Arrived,
+        target: &Target,
+        session: &Session,
+        role: &str,
+        rule: &RoleRule,
+        parameters: &[(&[u8], &[u8])],
+    ) -> Result<(Connected, Protection), (String, Told)> {
+        let settings = settings(arrived).map_err(|told| ("refused: options".to_owned(), told))?;
+        let mut exchanges = Vec::new();
+        let mut wait = self.gate.journal().waiter();
+        for (name, value) in settings {
+            let exchange = self
+                .judge_setting(session, &name, &value)
+                .map_err(|told| (format!("refused: setting {name}"), told))?;
+            exchange
+                .admitted()
+                .cleared(&mut *wait)
+                .await
+                .map_err(|error| (error.to_string(), refusal::unrecorded(error)))?;
+            exchanges.push(exchange);
+        }
+        let reached = async {
+            let mut connected =
+                upstream::connect(target, role, rule.password.as_ref(), parameters).await?;
+            let catalog = self.catalog(target, &mut connected).await?;
+            Ok::<_, UpstreamError>((connected, catalog))
+        }
+        .await;
+        let outcome = if reached.is_ok() { "ok" } else { "error" };
+        for mut exchange in exchanges {
+            let mut response =
+                records::Response { outcome: outcome.into(), ..records::Response::default() };
+            std::future::poll_fn(|cx| exchange.poll_finish(&mut response, cx))
+                .await
+                .map_err(|error| (error.to_string(), refusal::unrecorded(error)))?;
+        }
+        let (connected, catalog) = reached.map_err(|error| {
+            tracing::warn!(target = &*target.gate.name, %error, "the target");
+            (format!("target: {error}"), unreachable(&error))
+        })?;
+        let trusted = target.trusted_functions.clone().into();
+        let protection = Protection::new(target.gate.masking.clone(), catalog, trusted);
+        Ok((connected, protection))
     }
 
     async fn identify(
@@ -279,6 +336,8 @@ impl Inner {
             },
         };
         let target = target.ok_or_else(unknown)?;
+        // A database may be called as its target is.
+        let database = database.or((target.databases == Databases::Any).then_some(asked));
         let database = target.databases.choose(database).ok_or_else(unknown)?;
         Ok(Wish { target: target.clone(), database: database.to_owned() })
     }
@@ -298,36 +357,38 @@ impl Inner {
         Ok(Some(Arc::new(catalog)))
     }
 
-    /// Startup options are settings like any SET: each is judged, and on record, before the
-    /// session may begin.
-    fn judge_options(&self, arrived: &Arrived, session: &Session) -> Result<(), Told> {
-        let options = arrived.get("options").unwrap_or_default();
-        let settings = postgres_wire::startup::parse_options(options)
-            .map_err(|error| Told::fatal("42601", format!("greffier: {error}")))?;
-        for (name, value) in settings {
-            let name = String::from_utf8_lossy(&name).to_lowercase();
-            let value = String::from_utf8_lossy(&value).replace('\'', "''");
-            let sql = format!("SET \"{}\" TO '{value}'", name.replace('"', "\"\""));
-            let analysis = self.analyzer.analyze(sql.as_bytes(), Default::default());
-            let class = analysis.class.name();
-            let action = Action { operation: "SET", class, resources: &[], flags: &[] };
-            let judgement = session.judge(&[action], "SET", class);
-            let draft = Draft {
-                via: "startup",
-                text: Some(sql.as_str().into()),
-                text_bytes: sql.len() as u64,
-                media: MEDIA,
-                ..Draft::default()
-            };
-            match session.submit(&judgement, draft).map_err(refusal::unrecorded)? {
-                Submission::Admitted(exchange) => drop(exchange),
-                Submission::Refused(refused) => {
-                    let told = refusal::refused(&refused.cause);
-                    return Err(Told { severity: write::Severity::Fatal, ..told });
-                }
+    /// What a client sets from the start is a setting like any SET: judged, and on record,
+    /// before the target hears of it.
+    fn judge_setting(
+        &self,
+        session: &Session,
+        name: &str,
+        value: &str,
+    ) -> Result<Box<gate::Exchange>, Told> {
+        let quoted = value.replace('\'', "''");
+        let sql = format!("SET \"{}\" TO '{quoted}'", name.replace('"', "\"\""));
+        let analysis = self.analyzer.analyze(sql.as_bytes(), Default::default());
+        let class = analysis.class.name();
+        let action = Action { operation: "SET", class, resources: &[], flags: &[] };
+        let judgement = session.judge(&[action], "SET", class);
+        let fits = sql.len() <= gate::MAX_INLINE_TEXT;
+        let draft = Draft {
+            via: "startup",
+            text: fits.then(|| sql.as_str().into()),
+            text_bytes: sql.len() as u64,
+            media: MEDIA,
+            ..Draft::default()
+        };
+        match session.submit(&judgement, draft).map_err(refusal::unrecorded)? {
+            Submission::Admitted(exchange) if fits => Ok(exchange),
+            Submission::Admitted(_) => {
+                Err(Told::fatal("54000", "greffier: a startup parameter is too long"))
+            }
+            Submission::Refused(refused) => {
+                let told = refusal::refused(&refused.cause);
+                Err(Told { severity: write::Severity::Fatal, ..told })
             }
         }
-        Ok(())
     }
 
     async fn relay(
@@ -465,22 +526,31 @@ fn upstream_parameters(
     parameters
 }
 
-fn with_details(
-    mut identified: Identified,
-    role: &str,
-    database: &str,
-    user: &[u8],
-    connected: &Connected,
-) -> Identified {
+/// What a client wants to set from the start: its parameters, and what `options` holds.
+fn settings(arrived: &Arrived) -> Result<Vec<(String, String)>, Told> {
+    // These are ours to set, or no settings.
+    const OTHERS: [&[u8]; 5] =
+        [b"user", b"database", b"application_name", b"replication", b"options"];
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut settings: Vec<_> = arrived
+        .parameters
+        .iter()
+        .filter(|(name, _)| !OTHERS.contains(&name.as_slice()) && !name.starts_with(b"_pq_."))
+        .map(|(name, value)| (text(name).to_lowercase(), text(value)))
+        .collect();
+    let options = arrived.get("options").unwrap_or_default();
+    let options = postgres_wire::startup::parse_options(options)
+        .map_err(|error| Told::fatal("42601", format!("greffier: {error}")))?;
+    settings.extend(options.iter().map(|(name, value)| (text(name).to_lowercase(), text(value))));
+    Ok(settings)
+}
+
+fn with_details(mut identified: Identified, role: &str, database: &str, user: &[u8]) -> Identified {
     let text = |text: &str| records::Text::from(text.to_owned());
     let details = &mut identified.details;
     details.insert("upstream_role".into(), text(role));
     details.insert("database".into(), text(database));
     details.insert("user_asked".into(), text(&String::from_utf8_lossy(user)));
-    details.insert("backend_pid".into(), text(&connected.process_id.to_string()));
-    if let Some((_, version)) = connected.parameters.iter().find(|(n, _)| n == "server_version") {
-        details.insert("server_version".into(), text(version));
-    }
     identified
 }
 

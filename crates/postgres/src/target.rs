@@ -27,6 +27,29 @@ pub struct Target {
     pub trusted_functions: Vec<String>,
 }
 
+impl Target {
+    /// A server reached in plain text, where everyone becomes `role` without a password; any
+    /// database. For servers on this host; set what else is needed.
+    pub fn local(gate: Arc<gate::Target>, host: &str, port: u16, role: Role) -> Self {
+        let rule = RoleRule {
+            kinds: Vec::new(),
+            groups: Vec::new(),
+            subjects: Vec::new(),
+            role,
+            password: None,
+        };
+        Target {
+            gate,
+            upstream: Upstream { host: host.into(), port, tls: None, methods: Methods::ANY },
+            databases: Databases::Any,
+            roles: vec![rule],
+            application_name: ApplicationName::default(),
+            connect_timeout: Duration::from_secs(10),
+            trusted_functions: Vec::new(),
+        }
+    }
+}
+
 /// A server's address.
 #[derive(Clone)]
 pub struct Upstream {

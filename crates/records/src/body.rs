@@ -171,14 +171,13 @@ pub struct SessionStart<'a> {
     pub lease_until: u64,
     /// The client's address.
     pub peer: Str<'a>,
-    /// What the protocol adds: for PostgreSQL `database`, `upstream_role`, `application_name`,
-    /// `server_version`, `backend_pid` …
+    /// What the protocol adds: for PostgreSQL `database`, `upstream_role`, `user_asked`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<Str<'a>, Text<'a>>,
 }
 
 /// A session ended.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SessionEnd<'a> {
     /// Why: `client closed`, `lease expired`, `target closed`, `shutdown` …
     #[serde(borrow)]
@@ -191,6 +190,9 @@ pub struct SessionEnd<'a> {
     /// `operations` only and no operation's rule named them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unrecorded: u64,
+    /// What the protocol learnt on the way: for PostgreSQL `backend_pid`, `server_version`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<Str<'a>, Text<'a>>,
 }
 
 /// A bound parameter.

@@ -21,7 +21,7 @@
 //!
 //! ```
 //! use records::{Body, Entry, SessionEnd, Timestamp};
-//! let end = SessionEnd { reason: "client closed".into(), commands: 3, denied: 1, unrecorded: 0 };
+//! let end = SessionEnd { reason: "client closed".into(), commands: 3, denied: 1, ..SessionEnd::default() };
 //! let bytes = Entry::new(Timestamp::from_unix_micros(0), [7; 16], "0192", Body::SessionEnd(end)).to_json();
 //! let back = Entry::from_json(&bytes).unwrap();
 //! assert_eq!(back.session, "0192");

@@ -124,7 +124,7 @@ impl Machine {
             }
             return Ok(Flow::Next);
         }
-        if self.names.is_full() {
+        if self.names.is_full() || self.names.is_too_heavy(parse.query.len()) {
             let told = Told::error("53000", "greffier: too many prepared statements and portals");
             let release = self.session.release();
             self.refuse_extended(told, release)?;
@@ -149,6 +149,11 @@ impl Machine {
             Some(statement) => statement.clone(),
             None => self.stranger(bind.statement, false),
         };
+        if self.names.is_full() || self.names.is_too_heavy(body.len()) {
+            let told = Told::error("53000", "greffier: too many prepared statements and portals");
+            let release = self.session.release();
+            return self.refuse_extended(told, release);
+        }
         let portal = Arc::new(Portal::new(Some(statement), bind, body));
         let previous = self.names.portals.insert(bind.portal.to_vec(), portal);
         self.batch.extend_from_slice(frame);
@@ -452,15 +457,12 @@ impl Machine {
     }
 
     fn note_definition(&mut self, statement: &Statement, analysis: &Arc<Analysis>) {
-        let inner = || Arc::new(definition(statement, analysis));
         match &statement.detail {
             Detail::Prepare { name } => {
-                let name = name.clone().into_bytes();
-                self.names.sql_prepared.entry(name).or_default().push(inner());
+                self.names.define(false, name, definition(statement, analysis));
             }
             Detail::DeclareCursor { name, .. } => {
-                let name = name.clone().into_bytes();
-                self.names.cursors.entry(name).or_default().push(inner());
+                self.names.define(true, name, definition(statement, analysis));
             }
             _ => self.protection.note_own(statement),
         }

@@ -171,14 +171,47 @@ pub(crate) struct Names {
     pub(crate) sql_prepared: HashMap<Vec<u8>, Vec<Arc<Analysis>>>,
     /// What DECLARE CURSOR gave each name, likewise.
     pub(crate) cursors: HashMap<Vec<u8>, Vec<Arc<Analysis>>>,
+    /// Definitions in `sql_prepared` and `cursors`.
+    definitions: usize,
 }
+
+/// Most bytes of SQL and bound values that a session's names may hold together.
+const MAX_NAMED_BYTES: usize = 64 * 1024 * 1024;
+/// Texts and values shorter than this are not weighed, but counted by [`MAX_NAMES`].
+const LIGHT: usize = 4 * 1024;
 
 impl Names {
     pub(crate) fn is_full(&self) -> bool {
         self.statements.len() >= MAX_NAMES
             || self.portals.len() >= MAX_NAMES
-            || self.sql_prepared.len() >= MAX_NAMES
-            || self.cursors.len() >= MAX_NAMES
+            || self.definitions >= MAX_NAMES
+    }
+
+    /// Whether a text or values of this length would make the session's names too heavy.
+    pub(crate) fn is_too_heavy(&self, bytes: usize) -> bool {
+        if bytes < LIGHT {
+            return false;
+        }
+        let statements: usize = self.statements.values().map(|s| s.sql.len()).sum();
+        let portals: usize = self.portals.values().map(|p| p.bind.len()).sum();
+        statements + portals + bytes > MAX_NAMED_BYTES
+    }
+
+    /// Notes what an SQL-level name means from now on, or may mean.
+    pub(crate) fn define(&mut self, cursor: bool, name: &str, definition: Analysis) {
+        let names = if cursor { &mut self.cursors } else { &mut self.sql_prepared };
+        let known = names.entry(name.as_bytes().to_vec()).or_default();
+        if !known.iter().any(|other| **other == definition) {
+            known.push(Arc::new(definition));
+            self.definitions += 1;
+        }
+    }
+
+    /// A DEALLOCATE or CLOSE of this name has succeeded.
+    pub(crate) fn forget(&mut self, cursor: bool, name: &str) {
+        let names = if cursor { &mut self.cursors } else { &mut self.sql_prepared };
+        let gone = names.remove(name.as_bytes()).map_or(0, |definitions| definitions.len());
+        self.definitions = self.definitions.saturating_sub(gone);
     }
 
     /// A command that ends names has succeeded.
@@ -191,6 +224,10 @@ impl Names {
             }
             b"CLOSE CURSOR ALL" => self.cursors.clear(),
             _ => {}
+        }
+        let counts = self.sql_prepared.values().chain(self.cursors.values()).map(Vec::len);
+        if tag.ends_with(b" ALL") {
+            self.definitions = counts.sum();
         }
     }
 

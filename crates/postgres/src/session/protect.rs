@@ -135,7 +135,9 @@ impl Protection {
             Standing::Clear => false,
             Standing::Protected | Standing::Derived => true,
             // Made after the catalog was read: by this session, or by somebody else.
-            Standing::Unknown => !self.own.contains(name) && !is_system(schema, name),
+            Standing::Unknown => {
+                !self.own.contains(name) && !catalog.is_system_relation(schema, name)
+            }
         }
     }
 
@@ -351,11 +353,6 @@ fn makes_code(tag: &str) -> bool {
         ["FUNCTION", "PROCEDURE", "ROUTINE", "RULE", "TRIGGER", "AGGREGATE", "OPERATOR", "CAST"];
     let (verb, object) = tag.split_once(' ').unwrap_or((tag, ""));
     matches!(verb, "CREATE" | "ALTER") && made.iter().any(|word| object.starts_with(word))
-}
-
-/// Names that mean the system's catalogs.
-fn is_system(schema: Option<&str>, name: &str) -> bool {
-    matches!(schema, Some("pg_catalog" | "information_schema")) || name.starts_with("pg_")
 }
 
 /// Schema changes that copy nothing and rename nothing.

@@ -2,9 +2,10 @@
 //! and held until the record allows it to leave.
 
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use masking::Sink;
+use postgres_grammar::Detail;
 use postgres_wire::backend::{self, Diagnostic, Message, ParameterStatus, TransactionStatus};
 use postgres_wire::{Format, write};
 
@@ -293,10 +294,15 @@ impl Machine {
             let text = error.get(b'M').unwrap_or_default();
             masker.text(Sink::Record, text, &mut masking::Receipt::new()).into_owned()
         };
+        // An error of a Parse, Bind or Describe that has no entry of its own is the outcome of the
+        // command that it was sent for.
         let answering = match self.queue.front_mut() {
             Some(Item::Parse { answering: Some(answering), .. }) => Some(&mut **answering),
-            Some(item) => item.answering(),
-            None => None,
+            _ => self
+                .queue
+                .iter_mut()
+                .take_while(|item| !matches!(item, Item::Sync))
+                .find_map(Item::answering),
         };
         let Some(answering) = answering else { return Ok(()) };
         answering.receipt.merge(&receipt);
@@ -326,10 +332,14 @@ impl Machine {
             commands.extend(item.undo(&mut self.names));
         }
         for mut answering in commands.into_iter().rev() {
-            let mut response = answering.response("skipped");
-            // Nothing of a skipped command was recorded beside entries, so this is ready at
-            // once; the proof is not needed, since nothing is released by it.
-            let _ready = answering.exchange.poll_finish(&mut response, cx)?;
+            let failed = answering.error.is_some();
+            let mut response = answering.response(if failed { "error" } else { "skipped" });
+            // Nothing of such a command was recorded beside entries, so this is ready at once.
+            if let Poll::Ready(release) = answering.exchange.poll_finish(&mut response, cx)?
+                && failed
+            {
+                self.release(&release);
+            }
         }
         Ok(Flow::Next)
     }
@@ -367,8 +377,15 @@ impl Machine {
         self.pass(frame)?;
         self.copy_in = false;
         let answering = self.front()?;
+        let done = answering.sql.clone();
+        let number = answering.statement;
         answering.end_result(tag);
         self.names.completed(tag);
+        match done.statements.get(number).map(|statement| &statement.detail) {
+            Some(Detail::Deallocate { name: Some(name) }) => self.names.forget(false, name),
+            Some(Detail::CloseCursor { name: Some(name) }) => self.names.forget(true, name),
+            _ => {}
+        }
         match self.queue.pop_front() {
             Some(Item::Execute(answering)) => self.finish(answering, "ok", cx),
             Some(other) => {

@@ -52,6 +52,10 @@ pub struct Plan {
     pub io: Option<Arc<dyn audit_sink::io::Io>>,
     /// Where log, chunks, store and key lie; a folder of the rig's own if absent.
     pub dir: Option<PathBuf>,
+    /// More issuers, as `[issuer.NAME]` sections.
+    pub issuers: String,
+    /// The certificate and key that the proxy shows the server.
+    pub upstream_certificate: Option<testbed::Issued>,
 }
 
 impl Default for Plan {
@@ -75,6 +79,8 @@ impl Default for Plan {
             carrier: Carrier::Password,
             io: None,
             dir: None,
+            issuers: String::new(),
+            upstream_certificate: None,
         }
     }
 }
@@ -115,7 +121,7 @@ impl Rig {
         let dir = tempfile::Builder::new().prefix("greffier-rig-").tempdir().unwrap();
         let _guard = runtime.enter();
         let issuer = runtime.block_on(DevIssuer::start()).unwrap();
-        let verifier = runtime.block_on(async { verifier(issuer.iss()) });
+        let verifier = runtime.block_on(async { verifier(issuer.iss(), &plan.issuers) });
         let data = plan.dir.clone().unwrap_or_else(|| dir.path().to_owned());
         let (log, publisher, journal, store) = runtime.block_on(open_log(&data, &plan));
         let gate = Gate::new(
@@ -238,7 +244,7 @@ impl Rig {
     }
 }
 
-fn verifier(iss: &str) -> identity::Verifier {
+fn verifier(iss: &str, more: &str) -> identity::Verifier {
     let config = format!(
         r#"
         [issuer.dev]
@@ -258,6 +264,7 @@ fn verifier(iss: &str) -> identity::Verifier {
         when = {{ client_id = {{ equals = "agents" }} }}
         groups = "groups"
         actor_from = "act"
+        {more}
         "#
     );
     let config: identity::Config = toml::from_str(&config).unwrap();
@@ -311,8 +318,15 @@ fn target(port: u16, plan: &Plan) -> Target {
         let config = rustls::ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let config = match &plan.upstream_certificate {
+            None => config.with_no_client_auth(),
+            Some(issued) => {
+                use rustls_pki_types::pem::PemObject as _;
+                let key = rustls_pki_types::PrivateKeyDer::from_pem_file(&issued.key).unwrap();
+                config.with_client_auth_cert(certificates(&issued.certificate), key).unwrap()
+            }
+        };
         ("localhost".try_into().unwrap(), Arc::new(config))
     });
     Target {
