@@ -69,8 +69,8 @@ pub(crate) struct Opened {
 #[derive(Debug, Clone)]
 pub struct Judgement {
     verdict: Verdict,
-    operation: Arc<str>,
-    class: Arc<str>,
+    operation: Cow<'static, str>,
+    class: &'static str,
     /// At recording level `operations`: the operation's name, if the command is one.
     named: Option<Arc<str>>,
 }
@@ -217,8 +217,14 @@ impl Session {
         Release { hold: self.hold_for(self.0.opened) }
     }
 
-    /// Judges a command by its actions; all of them count.
-    pub fn judge(&self, actions: &[Action<'_>], operation: &str, class: &str) -> Judgement {
+    /// Judges a command by its actions; all of them count. `operation` and `class` are what the
+    /// record shows.
+    pub fn judge(
+        &self,
+        actions: &[Action<'_>],
+        operation: Cow<'static, str>,
+        class: &'static str,
+    ) -> Judgement {
         let inner = &*self.0;
         let subject = policy::Subject {
             kind: inner.principal.kind.as_str(),
@@ -238,12 +244,7 @@ impl Session {
             }
             _ => None,
         };
-        Judgement {
-            verdict: inner.judge.judge(&subject, &command),
-            operation: operation.into(),
-            class: class.into(),
-            named,
-        }
+        Judgement { verdict: inner.judge.judge(&subject, &command), operation, class, named }
     }
 
     /// Starts to keep a text (or parameters) too long for an entry, as objects that the
@@ -317,7 +318,7 @@ impl Session {
             target: Cow::Borrowed(&inner.target.name),
             via: draft.via.into(),
             operation: judgement.named.as_deref().unwrap_or(&judgement.operation).into(),
-            class: (&*judgement.class).into(),
+            class: judgement.class.into(),
             text: draft.text.filter(|_| !secret),
             text_bytes: draft.text_bytes,
             text_chunks: draft.text_objects.iter().map(chunk).collect(),

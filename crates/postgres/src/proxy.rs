@@ -370,7 +370,7 @@ impl Inner {
         let analysis = self.analyzer.analyze(sql.as_bytes(), Default::default());
         let class = analysis.class.name();
         let action = Action { operation: "SET", class, resources: &[], flags: &[] };
-        let judgement = session.judge(&[action], "SET", class);
+        let judgement = session.judge(&[action], "SET".into(), class);
         let fits = sql.len() <= gate::MAX_INLINE_TEXT;
         let draft = Draft {
             via: "startup",
@@ -461,7 +461,7 @@ impl Inner {
         let Cancellable { session, upstream, process_id, secret } = session;
         let class = Class::Session.name();
         let action = Action { operation: "CANCEL", class, resources: &[], flags: &[] };
-        let judgement = session.judge(&[action], "CANCEL", class);
+        let judgement = session.judge(&[action], "CANCEL".into(), class);
         let draft = Draft { via: "cancel", media: MEDIA, ..Draft::default() };
         let exchange = match session.submit(&judgement, draft) {
             Ok(Submission::Admitted(exchange)) => exchange,

@@ -258,13 +258,10 @@ impl Machine {
         let text = format!("function {function}");
         let resource =
             policy::Resource { name: &text, qualified: true, access: policy::Access::Write };
-        let action = policy::Action {
-            operation: FUNCTION_CALL,
-            class: postgres_grammar::Class::Admin.name(),
-            resources: &[resource],
-            flags: &[],
-        };
-        let mut judgement = self.session.judge(&[action], FUNCTION_CALL, action.class);
+        let class = postgres_grammar::Class::Admin.name();
+        let action =
+            policy::Action { operation: FUNCTION_CALL, class, resources: &[resource], flags: &[] };
+        let mut judgement = self.session.judge(&[action], FUNCTION_CALL.into(), class);
         if self.protection.is_active() {
             judgement = judgement
                 .forbid(super::protect::RULE, "a function call can't be followed to its columns");

@@ -1,5 +1,7 @@
 //! From a statement's facts to the actions that rules speak of.
 
+use std::borrow::Cow;
+
 use policy::{Access, Action, Resource};
 use postgres_grammar::{self as grammar, Analysis, Class, Detail, Statement};
 use smallvec::SmallVec;
@@ -24,8 +26,8 @@ pub(crate) const EMPTY: &str = "EMPTY";
 pub(crate) const FUNCTION_CALL: &str = "FUNCTION CALL";
 
 /// One action with room for what it borrows.
-struct Held<'a> {
-    operation: &'a str,
+struct Held {
+    operation: &'static str,
     class: &'static str,
     resources: SmallVec<[(String, bool, Access); 4]>,
     flags: SmallVec<[&'static str; 4]>,
@@ -36,9 +38,9 @@ struct Held<'a> {
 pub(crate) fn with_actions<T>(
     analyses: &[&Analysis],
     names: &Names,
-    judge: impl FnOnce(&[Action<'_>], &str, &str) -> T,
+    judge: impl FnOnce(&[Action<'_>], Cow<'static, str>, &'static str) -> T,
 ) -> T {
-    let mut held: SmallVec<[Held<'_>; 2]> = SmallVec::new();
+    let mut held: SmallVec<[Held; 2]> = SmallVec::new();
     for analysis in analyses {
         collect(analysis, names, &mut held, 0);
     }
@@ -68,24 +70,18 @@ pub(crate) fn with_actions<T>(
         .collect();
     let class = analyses.iter().map(|a| a.class).max().unwrap_or(Class::Unknown).name();
     match held.as_slice() {
-        [one] => judge(&actions, one.operation, class.max_of(one.class)),
+        [one] => judge(&actions, one.operation.into(), more_dangerous(class, one.class)),
         several => {
             let operations: Vec<&str> = several.iter().map(|action| action.operation).collect();
-            judge(&actions, &operations.join("; "), class)
+            judge(&actions, operations.join("; ").into(), class)
         }
     }
 }
 
-trait MaxOf {
-    fn max_of(self, other: &'static str) -> &'static str;
-}
-
-impl MaxOf for &'static str {
-    /// The more dangerous of two class names.
-    fn max_of(self, other: &'static str) -> &'static str {
-        let rank = |name: &str| Class::ALL.iter().position(|class| class.name() == name);
-        if rank(other) > rank(self) { other } else { self }
-    }
+/// The more dangerous of two class names.
+fn more_dangerous(one: &'static str, other: &'static str) -> &'static str {
+    let rank = |name: &str| Class::ALL.iter().position(|class| class.name() == name);
+    if rank(other) > rank(one) { other } else { one }
 }
 
 /// How deep EXECUTE may lead to the statement it names: one that was prepared may be an EXECUTE
@@ -95,7 +91,7 @@ const MAX_EXECUTE_DEPTH: usize = 4;
 fn collect<'a>(
     analysis: &'a Analysis,
     names: &'a Names,
-    held: &mut SmallVec<[Held<'a>; 2]>,
+    held: &mut SmallVec<[Held; 2]>,
     depth: usize,
 ) {
     if analysis.parse_error.is_some() {
@@ -136,11 +132,11 @@ fn unknown_name(statement: &Statement, names: &Names) -> Class {
     }
 }
 
-fn plain(operation: &'static str, class: Class) -> Held<'static> {
+fn plain(operation: &'static str, class: Class) -> Held {
     Held { operation, class: class.name(), resources: SmallVec::new(), flags: SmallVec::new() }
 }
 
-fn action(statement: &Statement) -> Held<'_> {
+fn action(statement: &Statement) -> Held {
     let resources = statement
         .tables
         .iter()
