@@ -15,8 +15,9 @@ pub(crate) struct Found {
     pub(crate) flags: Flags,
     /// The least class that what was found allows.
     pub(crate) class: Option<Class>,
-    /// CTE names in sight.
+    /// CTE names in sight, and how often each: a text may have thousands, and ask for each.
     ctes: Vec<String>,
+    in_sight: HashMap<String, usize>,
     /// Where each table is in `tables`, and which functions are known: texts may name thousands.
     known: HashMap<(Option<String>, String), usize>,
     called: HashSet<String>,
@@ -111,12 +112,12 @@ impl Found {
         if let Some(with) = node.child("with_clause") {
             let recursive = with.flag("recursive");
             if recursive {
-                self.ctes.extend(with.list("ctes").map(|cte| cte.text("ctename").to_owned()));
+                with.list("ctes").for_each(|cte| self.see(cte));
             }
             for cte in with.list("ctes") {
                 self.below(cte, Access::Read);
                 if !recursive {
-                    self.ctes.push(cte.text("ctename").to_owned());
+                    self.see(cte);
                 }
             }
         }
@@ -133,14 +134,24 @@ impl Found {
             self.node(child, Access::Read);
         });
         self.depth -= 1;
-        self.ctes.truncate(known);
+        for name in self.ctes.drain(known..) {
+            if let Some(count) = self.in_sight.get_mut(&name) {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+
+    fn see(&mut self, cte: &Node) {
+        let name = cte.text("ctename").to_owned();
+        *self.in_sight.entry(name.clone()).or_default() += 1;
+        self.ctes.push(name);
     }
 
     fn range_var(&mut self, node: &Node, access: Access) {
         let (schema, name) = (node.some_text("schemaname"), node.text("relname"));
         let cte = access == Access::Read
             && schema.is_none()
-            && self.ctes.iter().any(|known| known == name);
+            && self.in_sight.get(name).is_some_and(|count| *count > 0);
         if !cte {
             self.table(schema, name.to_owned(), access);
         }

@@ -51,7 +51,8 @@ mod types;
 
 pub use analyzer::{
     Analyzer, DEFAULT_CACHE_BYTES, DEFAULT_CACHE_ENTRIES, DEFAULT_MAX_DEPTH, DEFAULT_MAX_SQL_BYTES,
-    INLINE_MAX_DEPTH, INLINE_STACK_BYTES, Lexer, Limits, PARSER_STACK_BYTES, Stats,
+    INLINE_MAX_DEPTH, INLINE_STACK_BYTES, Lexer, Limits, PARSER_STACK_BYTES, QUICK_SQL_BYTES,
+    Stats,
 };
 pub use types::{
     Access, Analysis, Class, ColumnName, Copy, CopyDirection, CopyEnd, CopyFormat, Detail, Flags,

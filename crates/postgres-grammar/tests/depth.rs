@@ -3,6 +3,7 @@
 
 use postgres_grammar::{
     Analyzer, Class, INLINE_MAX_DEPTH, INLINE_STACK_BYTES, Lexer, Limits, ParseError,
+    QUICK_SQL_BYTES,
 };
 
 /// One text for each way of nesting, `n` deep.
@@ -109,12 +110,43 @@ fn an_empty_text_is_harmless() {
 /// the run) and own up to not knowing.
 #[test]
 fn costly_texts_end() {
-    let analyzer = Analyzer::new(Limits::default());
-    let nested = format!("SELECT {}1{}", "(SELECT 1 FROM (SELECT ".repeat(40), ") x)".repeat(40));
-    let wide: String = (0..20_000).map(|at| format!("(SELECT a{at}) x{at},")).collect();
-    let names: String = (0..20_000).map(|at| format!("t{at},")).collect();
-    for sql in [nested, format!("SELECT * FROM {wide} t"), format!("SELECT f(a) FROM {names} t")] {
+    let analyzer = Analyzer::new(Limits { max_sql_bytes: 1 << 20, ..Limits::default() });
+    for sql in costly() {
         let analysis = analyzer.analyze(sql.as_bytes(), Lexer::default());
-        assert_eq!(analysis.parse_error, None);
+        assert_eq!(analysis.parse_error, None, "{}", sql.get(..60).unwrap_or_default());
     }
+}
+
+fn costly() -> Vec<String> {
+    let list = |each: &dyn Fn(usize) -> String| (0..20_000).map(each).collect::<Vec<_>>().join(",");
+    let nested = format!("SELECT {}1{}", "(SELECT 1 FROM (SELECT ".repeat(40), ") x)".repeat(40));
+    let looping = "WITH RECURSIVE r AS (".repeat(60);
+    let ends = ") SELECT 1 FROM r".repeat(60);
+    vec![
+        nested,
+        format!("SELECT * FROM {}", list(&|at| format!("(SELECT a{at}) x{at}"))),
+        // One name that may be of any table.
+        format!("SELECT f(a), g(b) FROM {}", list(&|at| format!("t{at}"))),
+        format!(
+            "WITH {} SELECT * FROM {}",
+            list(&|at| format!("w{at} AS (SELECT 1)")),
+            list(&|at| format!("w{at}"))
+        ),
+        // Every level looks for its own name in all that is below.
+        format!("{looping}SELECT {}{ends}", list(&|at| format!("c{at}"))),
+        format!("SELECT f({}) FROM t", list(&|at| format!("c{at}"))),
+        format!("SELECT * FROM (SELECT {} FROM t) a NATURAL JOIN b", list(&|at| format!("c{at}"))),
+    ]
+}
+
+#[test]
+fn short_texts_are_quick_and_so_is_a_refusal() {
+    let analyzer = Analyzer::new(Limits::default());
+    assert!(analyzer.is_quick(b"SELECT 1"));
+    assert!(!analyzer.is_quick(&[b' '; QUICK_SQL_BYTES + 1]));
+    assert!(analyzer.is_quick(&vec![b' '; Limits::default().max_sql_bytes + 1]));
+    assert!(analyzer.cached(b"SELECT 1", Lexer::default()).is_none());
+    let analysis = analyzer.analyze(b"SELECT 1", Lexer::default());
+    assert_eq!(analyzer.cached(b"SELECT 2", Lexer::default()), Some(analysis));
+    assert_eq!((analyzer.stats().hits, analyzer.stats().misses), (1, 1));
 }

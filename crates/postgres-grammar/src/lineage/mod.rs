@@ -3,90 +3,17 @@
 //! The rule throughout: when in doubt, say more. A name that could be of two tables has no table;
 //! a table with renamed columns counts as its whole row.
 
+mod rel;
+
 use crate::tree::Node;
 use crate::types::{ColumnName, OutputColumn, Source, TableName};
+use rel::{Entry, Rel, Touched, merge, of_rel, rename, spread, star_of};
 
 /// Most columns an output list may have, and most a star may stand for here.
 const MAX_OUTPUTS: usize = 4096;
 /// Most steps (names looked up, items looked through) spent on one statement; a text made to cost
 /// more has no outputs that could be told.
 const MAX_STEPS: usize = 200_000;
-
-/// What a FROM item is.
-#[derive(Clone)]
-enum Rel {
-    Table(TableName),
-    /// A subquery or CTE, by its output columns.
-    Derived(Vec<OutputColumn>),
-    /// Columns that can't be told apart: anything in it may come from these.
-    Opaque(Touched),
-}
-
-#[derive(Clone)]
-struct Entry {
-    alias: String,
-    rel: Rel,
-}
-
-impl Entry {
-    /// About how much there is to look through.
-    fn width(&self) -> usize {
-        match &self.rel {
-            Rel::Table(_) => 1,
-            Rel::Derived(outputs) => outputs.len() + 1,
-            Rel::Opaque(touched) => touched.columns.len() + touched.rows.len() + 1,
-        }
-    }
-}
-
-/// Columns and rows an expression touches.
-#[derive(Clone, Default)]
-struct Touched {
-    columns: Vec<ColumnName>,
-    rows: Vec<TableName>,
-}
-
-impl Touched {
-    fn column(&mut self, column: ColumnName) {
-        if !self.columns.contains(&column) {
-            self.columns.push(column);
-        }
-    }
-
-    fn row(&mut self, table: &TableName) {
-        if !self.rows.contains(table) {
-            self.rows.push(table.clone());
-        }
-    }
-
-    fn source(&mut self, source: &Source) {
-        match source {
-            Source::Column(column) => self.column(column.clone()),
-            Source::Star { tables } => tables.iter().for_each(|table| self.row(table)),
-            Source::Expr { touches, whole_rows } => {
-                touches.iter().for_each(|column| self.column(column.clone()));
-                whole_rows.iter().for_each(|table| self.row(table));
-            }
-        }
-    }
-
-    fn rel(&mut self, rel: &Rel) {
-        match rel {
-            Rel::Table(table) => self.row(table),
-            Rel::Derived(outputs) => outputs.iter().for_each(|output| self.source(&output.source)),
-            Rel::Opaque(touched) => self.all(touched),
-        }
-    }
-
-    fn all(&mut self, other: &Self) {
-        other.columns.iter().for_each(|column| self.column(column.clone()));
-        other.rows.iter().for_each(|table| self.row(table));
-    }
-
-    fn into_source(self) -> Source {
-        Source::Expr { touches: self.columns, whole_rows: self.rows }
-    }
-}
 
 #[derive(Default)]
 struct Walk {
@@ -139,7 +66,7 @@ impl Walk {
         let name = cte.text("ctename").to_owned();
         let Some(query) = cte.child("ctequery") else { return };
         let renamed = cte.names("aliascolnames");
-        let looped = recursive && mentions(query, &name);
+        let looped = recursive && self.mentions(query, &name);
         let rel = if looped { None } else { self.query(query) };
         // A loop may carry any of its columns into any other.
         let rel = match rel {
@@ -225,12 +152,7 @@ impl Walk {
         match item.name {
             "RangeVar" => {
                 let table = table_of(item);
-                let cte = self
-                    .ctes
-                    .iter()
-                    .rev()
-                    .find(|(name, _)| table.schema.is_none() && *name == table.name);
-                let rel = cte.map_or_else(|| Rel::Table(table.clone()), |(_, rel)| rel.clone());
+                let rel = self.cte_named(&table).cloned().unwrap_or(Rel::Table(table));
                 let renamed = item.child("alias").map(|it| it.names("colnames"));
                 let rel = rename(rel, &renamed.unwrap_or_default(), || self.everything(item));
                 entries.push(Entry { alias: alias_of(item), rel });
@@ -313,7 +235,7 @@ impl Walk {
                 }
                 outputs.push(OutputColumn {
                     label: None,
-                    source: Source::Star { tables: touched.rows },
+                    source: Source::Star { tables: touched.rows.into_list() },
                 });
                 continue;
             }
@@ -413,38 +335,32 @@ impl Walk {
                 }
             };
         }
-        let mut candidates: Vec<Source> = Vec::new();
         let mut row = Touched::default();
+        // What the name may mean: the first meaning, whether there are others, and all together.
+        let (mut first, mut several, mut all) = (None, false, Touched::default());
+        let mut all_plain = true;
         for entry in self.scopes.iter().rev().flatten() {
             if entry.alias == *column {
                 row.rel(&entry.rel);
             }
-            if let Some(source) = of_rel(&entry.rel, column)
-                && !candidates.contains(&source)
-            {
-                candidates.push(source);
+            let Some(source) = of_rel(&entry.rel, column) else { continue };
+            all_plain &= matches!(&source, Source::Column(it) if it.column == *column);
+            all.source(&source);
+            match &first {
+                None => first = Some(source),
+                Some(known) => several |= *known != source,
             }
         }
-        if !row.rows.is_empty() || !row.columns.is_empty() {
-            candidates.iter().for_each(|source| row.source(source));
+        let unsettled = || Source::Column(ColumnName { table: None, column: (*column).to_owned() });
+        if !row.is_empty() {
+            row.all(&all);
             return row.into_source();
         }
-        match (candidates.pop(), candidates.as_slice()) {
-            (None, _) => Source::Column(ColumnName { table: None, column: (*column).to_owned() }),
-            (Some(only), []) => only,
-            (Some(last), rest) => {
-                let mut all = rest.iter().chain([&last]);
-                let plain = |it: &Source| matches!(it, Source::Column(c) if c.column == *column);
-                if all.clone().all(plain) {
-                    return Source::Column(ColumnName {
-                        table: None,
-                        column: (*column).to_owned(),
-                    });
-                }
-                let mut touched = Touched::default();
-                all.by_ref().for_each(|source| touched.source(source));
-                touched.into_source()
-            }
+        match first {
+            None => unsettled(),
+            Some(only) if !several => only,
+            Some(_) if all_plain => unsettled(),
+            Some(_) => all.into_source(),
         }
     }
 
@@ -498,132 +414,44 @@ impl Walk {
 
     /// Every table below a node, as whole rows: for what can't be told apart. A CTE counts as what
     /// it touches.
-    fn everything(&self, node: &Node) -> Touched {
-        fn gather(walk: &Walk, node: &Node, touched: &mut Touched) {
-            if node.is("RangeVar") {
-                let table = table_of(node);
-                let cte = walk
-                    .ctes
-                    .iter()
-                    .rev()
-                    .find(|(name, _)| table.schema.is_none() && *name == table.name);
-                match cte {
-                    Some((_, rel)) => touched.rel(rel),
-                    None => touched.row(&table),
-                }
-            }
-            node.children(&mut |_, child| gather(walk, child, touched));
-        }
+    fn everything(&mut self, node: &Node) -> Touched {
         let mut touched = Touched::default();
-        gather(self, node, &mut touched);
+        self.gather(node, &mut touched);
         touched
     }
-}
 
-/// A table's columns under new names can't be told apart; a subquery's outputs get theirs.
-fn rename(rel: Rel, names: &[&str], everything: impl FnOnce() -> Touched) -> Rel {
-    if names.is_empty() {
-        return rel;
-    }
-    match rel {
-        Rel::Derived(mut outputs)
-            if !outputs.iter().any(|it| matches!(it.source, Source::Star { .. })) =>
-        {
-            for (output, name) in outputs.iter_mut().zip(names) {
-                output.label = Some((*name).to_owned());
-            }
-            Rel::Derived(outputs)
+    fn gather(&mut self, node: &Node, touched: &mut Touched) {
+        if !self.spend(1) {
+            return;
         }
-        Rel::Opaque(touched) => Rel::Opaque(touched),
-        Rel::Derived(_) | Rel::Table(_) => Rel::Opaque(everything()),
-    }
-}
-
-/// Column `name` of a FROM item; none if it has no such column.
-fn of_rel(rel: &Rel, name: &str) -> Option<Source> {
-    match rel {
-        Rel::Table(table) => {
-            Some(Source::Column(ColumnName { table: Some(table.clone()), column: name.to_owned() }))
-        }
-        Rel::Opaque(touched) => Some(touched.clone().into_source()),
-        Rel::Derived(outputs) => {
-            let mut found: Vec<Source> = Vec::new();
-            for output in outputs {
-                match (&output.source, output.label.as_deref()) {
-                    (Source::Star { tables }, _) => match tables.as_slice() {
-                        [table] => found.push(Source::Column(ColumnName {
-                            table: Some(table.clone()),
-                            column: name.to_owned(),
-                        })),
-                        tables => found.push(Source::Expr {
-                            touches: Vec::new(),
-                            whole_rows: tables.to_vec(),
-                        }),
-                    },
-                    (source, Some(label)) if label == name => found.push(source.clone()),
-                    // A label of an expression isn't always known: it may be the name.
-                    (source @ Source::Expr { .. }, None) => found.push(source.clone()),
-                    _ => {}
+        if node.is("RangeVar") {
+            let table = table_of(node);
+            match self.cte_named(&table).cloned() {
+                Some(rel) => {
+                    if self.spend(rel.width()) {
+                        touched.rel(&rel);
+                    }
                 }
+                None => touched.row(&table),
             }
-            if found.len() <= 1 {
-                return found.pop();
-            }
-            let mut touched = Touched::default();
-            found.iter().for_each(|source| touched.source(source));
-            Some(touched.into_source())
         }
+        node.children(&mut |_, child| self.gather(child, touched));
     }
-}
 
-/// `*` over one FROM item.
-fn spread(rel: &Rel, outputs: &mut Vec<OutputColumn>) -> Option<()> {
-    match rel {
-        Rel::Table(table) => outputs.push(OutputColumn {
-            label: None,
-            source: Source::Star { tables: vec![table.clone()] },
-        }),
-        Rel::Derived(columns) => outputs.extend(columns.iter().cloned()),
-        Rel::Opaque(touched) => return star_of(touched.clone(), outputs),
+    fn cte_named(&self, table: &TableName) -> Option<&Rel> {
+        let named = |(name, _): &&(String, Rel)| table.schema.is_none() && *name == table.name;
+        self.ctes.iter().rev().find(named).map(|(_, rel)| rel)
     }
-    Some(())
-}
 
-/// A star over something opaque: only sayable when it touches whole tables.
-fn star_of(touched: Touched, outputs: &mut Vec<OutputColumn>) -> Option<()> {
-    if !touched.columns.is_empty() {
-        return None;
-    }
-    outputs.push(OutputColumn { label: None, source: Source::Star { tables: touched.rows } });
-    Some(())
-}
-
-/// UNION, INTERSECT, EXCEPT: column by column.
-fn merge(left: Vec<OutputColumn>, right: &[OutputColumn]) -> Option<Vec<OutputColumn>> {
-    let star = |it: &OutputColumn| matches!(it.source, Source::Star { .. });
-    if let ([a], [b]) = (left.as_slice(), right)
-        && star(a)
-        && star(b)
-    {
-        let mut touched = Touched::default();
-        touched.source(&a.source);
-        touched.source(&b.source);
-        let source = Source::Star { tables: touched.rows };
-        return Some(vec![OutputColumn { label: None, source }]);
-    }
-    if left.len() != right.len() || left.iter().chain(right).any(star) {
-        return None;
-    }
-    let merged = left.into_iter().zip(right).map(|(mut a, b)| {
-        if a.source != b.source {
-            let mut touched = Touched::default();
-            touched.source(&a.source);
-            touched.source(&b.source);
-            a.source = touched.into_source();
+    /// Whether a query has a table of this name anywhere.
+    fn mentions(&mut self, node: &Node, name: &str) -> bool {
+        if !self.spend(1) || (node.is("RangeVar") && node.text("relname") == name) {
+            return true;
         }
-        a
-    });
-    Some(merged.collect())
+        let mut found = false;
+        node.children(&mut |_, child| found = found || self.mentions(child, name));
+        found
+    }
 }
 
 fn table_of(range_var: &Node) -> TableName {
@@ -646,16 +474,6 @@ fn alias_of(item: &Node) -> String {
 
 fn is_alias(scopes: &[Vec<Entry>], name: &str) -> bool {
     scopes.iter().flatten().any(|entry| entry.alias == name)
-}
-
-/// Whether a query has a table of this name anywhere.
-fn mentions(node: &Node, name: &str) -> bool {
-    if node.is("RangeVar") && node.text("relname") == name {
-        return true;
-    }
-    let mut found = false;
-    node.children(&mut |_, child| found = found || mentions(child, name));
-    found
 }
 
 /// The label PostgreSQL gives an unnamed expression, where it is simple (parse_target.c,
