@@ -67,6 +67,10 @@ pub(crate) async fn trail(
 /// A statement of the agent for alice, and whether it ran.
 fn agents_statement(item: &Item) -> Option<(String, bool)> {
     let Item::Exchange(exchange) = item else { return None };
+    // What the client library sets as it connects is on record too; the script did not ask for it.
+    if exchange.via == "startup" {
+        return None;
+    }
     let who = &exchange.principal;
     let agents = who.kind == "agent"
         && who.subject == "invoice-agent"

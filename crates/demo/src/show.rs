@@ -139,7 +139,7 @@ impl<W: Write + Send> Text<W> {
     fn verified(&mut self, checked: &Checked) {
         let report = &checked.report;
         self.line(&format!(
-            "  {} entries, {} checkpoints, {} tiles recomputed",
+            "  recomputed from {} entries; checkpoints: {}, tiles and bundles: {}",
             report.entries, report.checkpoints, report.tiles
         ));
         if let Some(head) = &report.head {
@@ -231,7 +231,7 @@ impl<W: Write + Send> Narrator for Text<W> {
 fn exchange_cells(exchange: &Exchange) -> [String; 8] {
     let masked = exchange.all_masked();
     let masked: Vec<String> = masked.iter().map(|(e, count)| format!("{e} {count}")).collect();
-    let rows = exchange.outcome.as_ref().map_or(String::new(), |o| o.rows.to_string());
+    let rows = exchange.outcome.as_ref().map_or(String::new(), |o| o.rows_touched().to_string());
     [
         clock(&exchange.time.to_string()),
         exchange.principal.subject.clone(),

@@ -130,6 +130,21 @@ pub struct Outcome {
     pub parts: Vec<Part>,
 }
 
+impl Outcome {
+    /// Rows that came back, or that were changed where none came back: as the server's command
+    /// tags say.
+    #[must_use]
+    pub fn rows_touched(&self) -> u64 {
+        let touched = |result: &ResultSet| match result.columns.is_empty() {
+            true => {
+                result.tag.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(result.rows)
+            }
+            false => result.rows,
+        };
+        self.results.iter().map(touched).fold(0, u64::saturating_add)
+    }
+}
+
 /// A command and what became of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Exchange {
@@ -277,6 +292,8 @@ pub struct SessionClosed {
     pub denied: u64,
     /// Commands let through without an entry of their own.
     pub unrecorded: u64,
+    /// What the protocol adds.
+    pub details: BTreeMap<String, String>,
 }
 
 /// The proxy instance itself.

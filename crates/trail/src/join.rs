@@ -85,11 +85,7 @@ impl Joiner {
                 jti: start.jti.map(Into::into),
                 lease_until: start.lease_until,
                 peer: start.peer.into(),
-                details: start
-                    .details
-                    .iter()
-                    .map(|(name, value)| (name.to_string(), value.display().to_owned()))
-                    .collect(),
+                details: details(&start.details),
             })],
             Body::SessionEnd(end) => {
                 let mut items = self.abandoned(&session);
@@ -101,6 +97,7 @@ impl Joiner {
                     commands: end.commands,
                     denied: end.denied,
                     unrecorded: end.unrecorded,
+                    details: details(&end.details),
                 }));
                 items
             }
@@ -236,6 +233,15 @@ impl Joiner {
     }
 }
 
+fn details(
+    details: &BTreeMap<std::borrow::Cow<'_, str>, records::Text<'_>>,
+) -> BTreeMap<String, String> {
+    let pair = |(name, value): (&std::borrow::Cow<'_, str>, &records::Text<'_>)| {
+        (name.to_string(), value.display().to_owned())
+    };
+    details.iter().map(pair).collect()
+}
+
 fn counts<K: ToString>(counts: &BTreeMap<K, u64>) -> BTreeMap<String, u64> {
     counts.iter().map(|(entity, count)| (entity.to_string(), *count)).collect()
 }
@@ -265,4 +271,139 @@ fn instance(index: u64, time: Timestamp, body: &Body<'_>) -> Item {
         _ => String::new(),
     };
     Item::Instance(Instance { index, time, event: body.kind().to_owned(), text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use records::{AuthFailure, Output, StatementResult};
+    use serde_json::value::RawValue;
+    use std::borrow::Cow;
+
+    fn principal() -> Box<RawValue> {
+        let text = r#"{"issuer":"i","subject":"agent","kind":"agent",
+            "on_behalf_of":[{"issuer":"i","subject":"alice"}]}"#;
+        RawValue::from_string(text.into()).unwrap()
+    }
+
+    fn command(number: u64, verdict: &'static str) -> Body<'static> {
+        Body::Command(Command {
+            command: number,
+            principal: Cow::Owned(principal()),
+            target: "pg".into(),
+            via: "simple".into(),
+            operation: "SELECT".into(),
+            class: "read".into(),
+            text: Some("SELECT 1".into()),
+            text_bytes: 8,
+            text_chunks: Vec::new(),
+            parameters: Vec::new(),
+            parameter_chunks: Vec::new(),
+            verdict: verdict.into(),
+            rule: "r".into(),
+            reason: None,
+            policy: "p".into(),
+            masked: [("A".into(), 1)].into(),
+        })
+    }
+
+    fn response(number: u64) -> Body<'static> {
+        let result = StatementResult { tag: "UPDATE 3".into(), ..StatementResult::default() };
+        Body::Response(Response {
+            command: number,
+            outcome: "ok".into(),
+            results: vec![result],
+            masked: [("A".into(), 2), ("B".into(), 1)].into(),
+            data: Some(Data { media: "m".into(), base64: "Yg==".into() }),
+            ..Response::default()
+        })
+    }
+
+    fn push(joiner: &mut Joiner, index: u64, session: &'static str, body: Body<'_>) -> Vec<Item> {
+        let entry = Entry::new(Timestamp::from_unix_micros(0), [0; 16], session, body);
+        joiner.push(index, &entry.to_json())
+    }
+
+    fn exchange(items: &[Item]) -> &Exchange {
+        match items {
+            [Item::Exchange(exchange)] => exchange,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_command_waits_for_its_outcome_also_beside_others() {
+        let mut joiner = Joiner::with_answers();
+        assert!(push(&mut joiner, 0, "s", command(1, "allow")).is_empty());
+        assert!(push(&mut joiner, 1, "t", command(1, "allow")).is_empty());
+        let part = Data { media: "m".into(), base64: "YQ==".into() };
+        let output = Body::Output(Output { command: 1, part: 0, data: part });
+        assert!(push(&mut joiner, 2, "t", output).is_empty());
+        let items = push(&mut joiner, 3, "t", response(1));
+        let done = exchange(&items);
+        assert_eq!((done.id().as_str(), done.index), ("t/1", 1));
+        assert_eq!(done.principal.for_whom(), "alice");
+        assert_eq!(done.all_masked(), [("A", 3), ("B", 1)].into());
+        let outcome = done.outcome.as_ref().unwrap();
+        assert_eq!((outcome.index, outcome.rows_touched()), (3, 3));
+        let parts = outcome.parts.iter().map(|part| match part {
+            Part::Inline { bytes, .. } => bytes.clone(),
+            Part::Chunk { .. } => panic!("no chunks here"),
+        });
+        assert_eq!(parts.collect::<Vec<_>>(), [b"a".to_vec(), b"b".to_vec()]);
+        let left = joiner.finish();
+        assert_eq!(
+            (exchange(&left).id().as_str(), exchange(&left).outcome_word()),
+            ("s/1", "unknown")
+        );
+    }
+
+    #[test]
+    fn a_denied_command_waits_for_nothing() {
+        let items = push(&mut Joiner::new(), 0, "s", command(1, "deny"));
+        assert_eq!(exchange(&items).outcome_word(), "refused");
+    }
+
+    #[test]
+    fn what_a_session_leaves_without_outcome_is_given_at_its_end() {
+        let mut joiner = Joiner::new();
+        push(&mut joiner, 0, "s", command(1, "allow"));
+        push(&mut joiner, 1, "sx", command(1, "allow"));
+        let end = r#"{"v":1,"type":"session_end","time":"2026-11-23T16:00:00.000000Z","salt":"00",
+            "session":"s","reason":"cut","commands":1,"denied":0}"#;
+        let items = joiner.push(2, end.as_bytes());
+        assert!(matches!(&items[..], [Item::Exchange(e), Item::SessionEnd(_)] if e.id() == "s/1"));
+        assert_eq!(joiner.finish().len(), 1);
+    }
+
+    #[test]
+    fn an_outcome_alone_is_odd_unless_reading_began_in_the_middle() {
+        let items = push(&mut Joiner::new(), 9, "s", response(1));
+        assert!(matches!(&items[..], [Item::Unknown(unknown)] if unknown.index == 9));
+        assert!(push(&mut Joiner::new().from_middle(), 9, "s", response(1)).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_entry_is_said_to_be_none() {
+        for bytes in [&b"{}"[..], b"", b"\xff", br#"{"v":9,"type":"later","time":"x","salt":""}"#] {
+            assert!(
+                matches!(&Joiner::new().push(4, bytes)[..], [Item::Unknown(u)] if u.index == 4)
+            );
+        }
+    }
+
+    #[test]
+    fn a_refused_client_is_an_item_of_its_own() {
+        let failure = AuthFailure {
+            protocol: "postgres".into(),
+            peer: "127.0.0.1:1".into(),
+            target: "pg".into(),
+            cause: "expired".into(),
+            message: "the token has expired".into(),
+            credential_sha256: None,
+            principal: None,
+        };
+        let items = push(&mut Joiner::new(), 0, "", Body::AuthFailure(failure));
+        assert!(matches!(&items[..], [Item::Refused(refused)] if refused.cause == "expired"));
+    }
 }

@@ -9,12 +9,11 @@
 //! goes to a terminal passes through [`term::sanitise`]; [`term::Table`] does that by itself.
 //!
 //! ```
-//! use records::{Body, Entry, SessionEnd, Timestamp};
 //! use trail::{Item, Joiner};
 //!
-//! let end = SessionEnd { reason: "client closed".into(), commands: 3, denied: 1, unrecorded: 0 };
-//! let entry = Entry::new(Timestamp::from_unix_micros(0), [7; 16], "0192", Body::SessionEnd(end));
-//! let items = Joiner::new().push(17, &entry.to_json());
+//! let entry = r#"{"v":1,"type":"session_end","time":"2026-11-23T16:00:00.000000Z","salt":"00",
+//!     "session":"0192","reason":"client closed","commands":3,"denied":1}"#;
+//! let items = Joiner::new().push(17, entry.as_bytes());
 //! assert!(matches!(&items[..], [Item::SessionEnd(end)] if end.denied == 1 && end.index == 17));
 //! assert_eq!(trail::term::sanitise("\x1b[2Jgone"), "\\x1b[2Jgone");
 //! ```

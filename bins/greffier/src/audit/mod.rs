@@ -127,7 +127,7 @@ fn exchange_cells(exchange: &Exchange) -> [String; 10] {
         exchange.text.clone().unwrap_or_else(|| exchange.operation.clone()),
         verdict,
         exchange.rule.clone(),
-        exchange.outcome.as_ref().map_or(String::new(), |outcome| outcome.rows.to_string()),
+        exchange.outcome.as_ref().map_or(String::new(), |o| o.rows_touched().to_string()),
         masked.join(", "),
     ]
 }

@@ -178,6 +178,9 @@ fn session(id: &str, items: &[Item]) -> Result<String, Error> {
             Item::SessionEnd(end) => {
                 let text = format!("{} ({})", time(end.time), end.reason);
                 field(&mut out, style, "ended", &text);
+                for (name, value) in &end.details {
+                    field(&mut out, style, name, value);
+                }
             }
             Item::Instance(i) => field(&mut out, style, &i.event, &i.text),
             Item::Unknown(u) => field(&mut out, style, "unread", &u.why),
