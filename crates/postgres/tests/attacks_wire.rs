@@ -376,7 +376,7 @@ fn attack_04_too_long_a_message_is_refused_by_its_header_alone() {
     let mut wire = Wire::session(rig.port, &token);
     assert_eq!(firsts(&wire.query(&format!("SELECT '{fits}'"))), ["1"]);
     let mut wire = Wire::session(rig.port, &token);
-    wire.send(&[b'Q']);
+    wire.send(b"Q");
     wire.send(&((1u32 << 20) + 1).to_be_bytes());
     let messages = wire.rest();
     assert_eq!(messages.last().unwrap().field(b'C'), "08P01");

@@ -198,17 +198,21 @@ pub struct Wire {
 
 impl Wire {
     pub fn open(port: u16) -> Wire {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Wire::try_open(port).unwrap()
+    }
+
+    pub fn try_open(port: u16) -> std::io::Result<Wire> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Wire {
+        Ok(Wire {
             stream,
             buf: Vec::new(),
             seen: Vec::new(),
             pid: 0,
             secret: Vec::new(),
             parameters: Vec::new(),
-        }
+        })
     }
 
     /// A session of user and database `postgres`.
@@ -230,16 +234,16 @@ impl Wire {
 
     /// A login with this startup packet; the error if it is refused.
     pub fn login(port: u16, token: &str, startup: &[u8]) -> Result<Wire, Msg> {
-        let mut wire = Wire::open(port);
-        wire.send(startup);
+        let closed = || Msg { tag: 0, body: Vec::new() };
+        let mut wire = Wire::try_open(port).map_err(|_| closed())?;
+        wire.try_send(startup);
         loop {
-            let closed = Msg { tag: 0, body: Vec::new() };
-            let message = wire.read().ok_or(closed)?;
+            let message = wire.read().ok_or_else(closed)?;
             match message.tag {
                 b'R' if message.body == 3u32.to_be_bytes() => {
                     let mut body = token.as_bytes().to_vec();
                     body.push(0);
-                    wire.send(&msg(b'p', &body));
+                    wire.try_send(&msg(b'p', &body));
                 }
                 b'E' => return Err(message),
                 b'S' => {
