@@ -156,8 +156,8 @@ pub(crate) fn burst(
     let each = |n: u64, unit: f64| pid.map(|_| n as f64 / unit / done.count.max(1.0));
     Ok(Burst {
         value: done.value,
-        cpu_us: each(during.cpu_ns, 1e3),
-        cpu_us_later: each(all.cpu_ns, 1e3),
+        cpu_us: each(during.cpu_ns(), 1e3),
+        cpu_us_later: each(all.cpu_ns(), 1e3),
         wakeups: each(during.wakeups, 1.0),
         peak_mib,
         busy,
@@ -229,7 +229,7 @@ fn idle(kind: Kind, ground: &Ground) -> Result<Burst, String> {
         proc::machine_busy().saturating_sub(busy) as f64 / 100.0 / begun.elapsed().as_secs_f64();
     Ok(Burst {
         value: (resident()? - before) / count,
-        cpu_us: Some(used.cpu_ns as f64 / 1e3 / count),
+        cpu_us: Some(used.cpu_ns() as f64 / 1e3 / count),
         cpu_us_later: None,
         wakeups: Some(used.wakeups as f64 / count),
         peak_mib: proc::peak(pid).map(|kib| kib as f64 / 1024.0),

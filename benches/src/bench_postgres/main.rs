@@ -16,7 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use serde::Serialize;
 use testbed::{PgOptions, Postgres};
 
-use load::{IDLE_SESSIONS, Load, burst, median};
+use load::{IDLE_SESSIONS, Load, Work, burst, median};
 use peer::{Ground, Kind, Peer};
 use report::{Bursts, Row, table};
 
@@ -121,7 +121,10 @@ struct Results {
     server: String,
     rounds: u32,
     seconds: u32,
+    /// Over the whole run.
     fdatasync_p50_us: f64,
+    /// Between the bursts of `wait`: what its added waits are to be compared with.
+    fdatasync_p50_us_at_wait: Option<f64>,
     rows: Vec<Row>,
 }
 
@@ -152,13 +155,18 @@ fn run(options: &Options) -> Result<(), String> {
         return serve(&peers);
     }
     let say = |text: String| if options.json { eprint!("{text}") } else { print!("{text}") };
-    let mut fsyncs = Vec::new();
+    let (mut fsyncs, mut fsyncs_at_wait) = (Vec::new(), Vec::new());
     let mut rows = Vec::new();
     for load in loads {
-        let new = measure(load, &peers, &ground, options, &mut fsyncs)?;
+        let at = if load.work == Work::Wait { &mut fsyncs_at_wait } else { &mut fsyncs };
+        let new = measure(load, &peers, &ground, options, at)?;
         say(table(&new));
         rows.extend(new);
     }
+    fsyncs_at_wait.sort_by(f64::total_cmp);
+    let fdatasync_p50_us_at_wait =
+        Some(median(&fsyncs_at_wait)).filter(|_| !fsyncs_at_wait.is_empty());
+    fsyncs.extend(fsyncs_at_wait);
     fsyncs.sort_by(f64::total_cmp);
     let results = Results {
         machine: proc::cpu_model(),
@@ -170,6 +178,7 @@ fn run(options: &Options) -> Result<(), String> {
         rounds: options.rounds,
         seconds: options.seconds,
         fdatasync_p50_us: median(&fsyncs),
+        fdatasync_p50_us_at_wait,
         rows,
     };
     say(summary(&results));
@@ -223,10 +232,13 @@ fn summary(results: &Results) -> String {
             text += &format!("\n{}: {added:.0} µs added at the median", kind.name());
         }
     }
+    if let Some(p50) = results.fdatasync_p50_us_at_wait {
+        text += &format!("\nthis disk's fdatasync of 4 KiB at that time, median: {p50:.0} µs");
+    }
     let met = results.rows.iter().flat_map(|r| &r.goals).filter(|g| g.met).count();
     let goals = results.rows.iter().map(|r| r.goals.len()).sum::<usize>();
     text += &format!(
-        "\nthis disk's fdatasync of 4 KiB, median: {:.0} µs\n{} of {goals} goals met\n\
+        "\nits fdatasync over the whole run, median: {:.0} µs\n{} of {goals} goals met\n\
          {}, {} processors, nice {}, load average before {}, after {}\n{}; {} rounds of {} s; \
          the server's fsync is off, its data are in shared_buffers; no TLS\n",
         results.fdatasync_p50_us,
@@ -276,9 +288,11 @@ fn server() -> Result<(Postgres, String), String> {
     if !out.status.success() {
         return Err(format!("pgbench -i: {}", String::from_utf8_lossy(&out.stderr)));
     }
-    // Prose and numbers; one row in a thousand has something to mask.
+    // What tables hold: a number, a UUID, prose; one row in a thousand has something to mask.
     let fill = format!(
-        "CREATE TABLE bulk AS SELECT i AS id, 'customer ' || md5(i::text) AS name, \
+        "CREATE TABLE bulk AS SELECT i AS id, md5(i::text)::uuid AS ref, \
+         (ARRAY['Ada', 'Grace', 'Edsger', 'Barbara', 'Donald'])[i % 5 + 1] || ' ' || \
+         (ARRAY['Lovelace', 'Hopper', 'Dijkstra', 'Liskov', 'Knuth', 'Hoare'])[i % 6 + 1] AS name, \
          'order ' || i || ' shipped to warehouse ' || i % 97 || ' in good condition' || \
          CASE WHEN i % 1000 = 0 THEN ', mail user' || i || '@example.com' ELSE '' END AS note, \
          (i::bigint * 37 % 100000)::numeric / 100 AS amount FROM generate_series(1, {BULK_ROWS}) i"

@@ -11,8 +11,10 @@ const AT_REST_NS: u64 = 4_000_000;
 /// Used so far by all threads of a process.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Used {
-    /// CPU time, in nanoseconds.
-    pub(crate) cpu_ns: u64,
+    /// CPU time of the threads there are, in nanoseconds.
+    threads_ns: u64,
+    /// CPU time of the process with the threads that have ended, in hundredths of a second.
+    ticks: u64,
     /// How often a thread slept and was woken.
     pub(crate) wakeups: u64,
 }
@@ -20,21 +22,31 @@ pub(crate) struct Used {
 impl Used {
     pub(crate) fn since(self, before: Used) -> Used {
         Used {
-            cpu_ns: self.cpu_ns.saturating_sub(before.cpu_ns),
+            threads_ns: self.threads_ns.saturating_sub(before.threads_ns),
+            ticks: self.ticks.saturating_sub(before.ticks),
             wakeups: self.wakeups.saturating_sub(before.wakeups),
         }
     }
+
+    /// CPU time, in nanoseconds. The threads' sum is exact but falls when a thread ends; then
+    /// the coarse figure is the larger one.
+    pub(crate) fn cpu_ns(self) -> u64 {
+        self.threads_ns.max(self.ticks.saturating_sub(1) * 10_000_000)
+    }
 }
 
-/// Threads that have ended are not counted: a proxy under load keeps its own.
 pub(crate) fn used(pid: u32) -> Used {
     let mut used = Used::default();
     for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
         let read = |name: &str| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
         let first = read("schedstat").split(' ').next().and_then(|n| n.parse::<u64>().ok());
-        used.cpu_ns += first.unwrap_or(0);
+        used.threads_ns += first.unwrap_or(0);
         used.wakeups += field(&read("status"), "voluntary_ctxt_switches:").unwrap_or(0);
     }
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // After the name in brackets, which may hold anything: utime and stime are the 12th and 13th.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+    used.ticks = fields.skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
     used
 }
 
@@ -57,10 +69,10 @@ pub(crate) fn forget_peak(pid: u32) {
 /// the next burst. Not longer than `limit`.
 pub(crate) fn settle(pid: u32, limit: Duration) {
     let end = Instant::now() + limit;
-    let mut last = used(pid).cpu_ns;
+    let mut last = used(pid).threads_ns;
     while Instant::now() < end {
         std::thread::sleep(LOOK);
-        let now = used(pid).cpu_ns;
+        let now = used(pid).threads_ns;
         if now.saturating_sub(last) < AT_REST_NS {
             return;
         }
