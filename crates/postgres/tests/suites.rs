@@ -3,15 +3,19 @@
 
 mod rig;
 
+use std::sync::{Mutex, PoisonError};
+
 use rig::Rig;
 use testbed::suites::{self, SuiteResult, Through};
 use testbed::{Error, PgOptions, Postgres, require};
+
+/// The suites compare what happens in which order, down to milliseconds: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 fn run(suite: fn(&Through) -> Result<SuiteResult, Error>) -> Option<(Rig, SuiteResult)> {
     let options =
         PgOptions { max_prepared_transactions: 10, log_statements: false, ..PgOptions::default() };
     let pg = require(Postgres::start(options))?;
-    // A ring too small for the suite: it is published and reused several times over.
     let rig = Rig::start(pg.port());
     let through = Through {
         host: "127.0.0.1".into(),

@@ -27,7 +27,7 @@ pub(super) struct Committer {
     pub(super) link: [u8; 32],
     /// The `released` that the last durable frame carries.
     pub(super) released: u64,
-    pub(super) wakers: Vec<Waker>,
+    pub(super) wakers: Vec<(u64, Waker)>,
     pub(super) text: String,
 }
 
@@ -169,7 +169,7 @@ impl Committer {
 }
 
 impl Shared {
-    pub(super) fn fail(&self, why: Arc<str>, scratch: &mut Vec<Waker>) {
+    pub(super) fn fail(&self, why: Arc<str>, scratch: &mut Vec<(u64, Waker)>) {
         {
             let mut state = self.lock();
             state.phase = Phase::Failed(Failed(why));
@@ -179,7 +179,7 @@ impl Shared {
         self.waiters.wake(u64::MAX, scratch);
     }
 
-    fn finish(&self, scratch: &mut Vec<Waker>) {
+    fn finish(&self, scratch: &mut Vec<(u64, Waker)>) {
         self.lock().phase = Phase::Closed;
         self.ended.store(true, Ordering::Release);
         self.waiters.wake(u64::MAX, scratch);

@@ -82,21 +82,23 @@ impl Waiters {
         None
     }
 
-    /// Wakes those who wait for an index below `durable`. `scratch` is empty before and after.
-    pub(crate) fn wake(&self, durable: u64, scratch: &mut Vec<Waker>) {
+    /// Wakes those who wait for an index below `durable`, lowest first: what was recorded first
+    /// is released first. `scratch` is empty before and after.
+    pub(crate) fn wake(&self, durable: u64, scratch: &mut Vec<(u64, Waker)>) {
         {
             let mut slab = self.lock();
             let mut at = 0;
             while let Some(&slot) = slab.armed.get(at) {
-                let waits = slab.slots.get(slot).is_some_and(|s| s.index >= durable);
-                if waits {
+                let index = slab.slots.get(slot).map_or(0, |s| s.index);
+                if index >= durable {
                     at += 1;
                 } else if let Some(waker) = slab.disarm(slot) {
-                    scratch.push(waker);
+                    scratch.push((index, waker));
                 }
             }
         }
-        for waker in scratch.drain(..) {
+        scratch.sort_unstable_by_key(|(index, _)| *index);
+        for (_, waker) in scratch.drain(..) {
             waker.wake();
         }
     }
