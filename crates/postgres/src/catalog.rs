@@ -41,6 +41,10 @@ const FUNCTIONS_SQL: &[u8] = b"SELECT p.proname FROM pg_catalog.pg_proc p \
     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
     GROUP BY p.proname HAVING bool_and(n.nspname IN ('pg_catalog', 'information_schema'))";
 
+const USER_FUNCTIONS_SQL: &[u8] = b"SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p \
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')";
+
 const SYSTEM_SQL: &[u8] = b"SELECT c.relname FROM pg_catalog.pg_class c \
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE n.nspname = 'pg_catalog'";
@@ -51,6 +55,7 @@ pub(crate) struct Catalog {
     by_name: HashMap<String, Vec<u32>>,
     protected_columns: HashSet<String>,
     functions: HashSet<String>,
+    user_functions: HashSet<String>,
     /// Relations of `pg_catalog`.
     system: HashSet<String>,
 }
@@ -87,6 +92,7 @@ impl Catalog {
             by_name: HashMap::new(),
             protected_columns: HashSet::new(),
             functions: HashSet::new(),
+            user_functions: HashSet::new(),
             system: HashSet::new(),
         };
         for row in rows(stream, COLUMNS_SQL).await? {
@@ -103,6 +109,9 @@ impl Catalog {
         catalog.spread(&edges, &children);
         for row in rows(stream, FUNCTIONS_SQL).await? {
             catalog.functions.extend(row.into_iter().flatten());
+        }
+        for row in rows(stream, USER_FUNCTIONS_SQL).await? {
+            catalog.user_functions.extend(row.into_iter().flatten());
         }
         for row in rows(stream, SYSTEM_SQL).await? {
             catalog.system.extend(row.into_iter().flatten());
@@ -211,6 +220,11 @@ impl Catalog {
             Some(_) => false,
             None => self.functions.contains(name),
         }
+    }
+
+    /// Whether some user's function has this name: `c.name` may then be a call of it on the row.
+    pub(crate) fn is_user_function(&self, name: &str) -> bool {
+        self.user_functions.contains(name)
     }
 
     pub(crate) fn has_protected_column(&self, name: &str) -> bool {

@@ -39,6 +39,7 @@ const SETUP: &str = "
     CREATE MATERIALIZED VIEW customer_mat AS SELECT ssn AS m FROM customers;
     CREATE FUNCTION first_ssn() RETURNS text LANGUAGE sql AS 'SELECT ssn FROM customers LIMIT 1';
     CREATE FUNCTION all_rows() RETURNS SETOF customers LANGUAGE sql AS 'SELECT * FROM customers';
+    CREATE FUNCTION whole(c customers) RETURNS text LANGUAGE sql AS 'SELECT c.ssn';
     CREATE FUNCTION says() RETURNS void LANGUAGE plpgsql AS
         $$BEGIN RAISE NOTICE '%', (SELECT ssn FROM customers LIMIT 1); END$$;
     CREATE TABLE parted (id int, ssn text) PARTITION BY RANGE (id);
@@ -162,6 +163,8 @@ const SHAPES: &[&str] = &[
     "SELECT parted_low FROM parted_low",
     "SELECT ssn FROM heir UNION ALL SELECT ssn FROM customers",
     "SELECT ssn FROM heir",
+    "SELECT c.whole FROM customers c",
+    "SELECT c.to_jsonb FROM customers c",
     "SELECT first_ssn()",
     "SELECT * FROM first_ssn()",
     "SELECT * FROM all_rows()",

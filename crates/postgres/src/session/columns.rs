@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use masking::ColumnRule;
-use postgres_wire::Format;
 use postgres_wire::backend::RowDescription;
 use postgres_wire::oid::{self, TypeClass};
+use postgres_wire::{Format, WriteError, write};
 use records::{Column, Text};
 use serde_json::value::RawValue;
 
@@ -48,6 +48,27 @@ impl Columns {
                 (a.table_oid, a.attribute, a.type_oid) == (b.table_oid, b.attribute, b.type_oid)
                     && a.label == b.label
             })
+    }
+
+    /// The RowDescription, with the formats that rows are really sent in: a portal's are named by
+    /// its Bind, not by the Describe of its statement. For the record.
+    pub(crate) fn described(&self, plan: &Plan) -> Result<Vec<u8>, WriteError> {
+        let mut out = Vec::with_capacity(64);
+        write::message(&mut out, b'T', |out| {
+            let count = u16::try_from(self.list.len()).unwrap_or(u16::MAX);
+            out.extend_from_slice(&count.to_be_bytes());
+            for (column, cell) in self.list.iter().zip(&plan.cells) {
+                write::cstr(out, &column.label, "a column's label")?;
+                out.extend_from_slice(&column.table_oid.to_be_bytes());
+                out.extend_from_slice(&column.attribute.to_be_bytes());
+                out.extend_from_slice(&column.type_oid.to_be_bytes());
+                // Type length and modifier say nothing that a reader of the record needs.
+                out.extend_from_slice(&[0xff; 6]);
+                out.extend_from_slice(&cell.format.code().to_be_bytes());
+            }
+            Ok(())
+        })?;
+        Ok(out)
     }
 
     /// The columns as records show them, written once.

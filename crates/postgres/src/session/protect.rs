@@ -122,7 +122,7 @@ impl Protection {
                 && !(made(&t.name) && self.is_new(t.schema.as_deref(), &t.name))
         };
         statement.tables.iter().any(table)
-            || statement.functions.iter().any(|name| self.is_opaque_function(name))
+            || self.calls_opaque(statement)
             || statement.flags.dynamic_sql
             || matches!(statement.detail, Detail::Do { .. } | Detail::Call(_))
             || statement.class == Class::Unknown
@@ -143,6 +143,13 @@ impl Protection {
 
     fn is_new(&self, schema: Option<&str>, name: &str) -> bool {
         self.catalog.as_ref().is_some_and(|c| c.standing(schema, name) == Standing::Unknown)
+    }
+
+    /// Whether a function is called whose body is not followed; `c.f` may be the call `f(c)`.
+    fn calls_opaque(&self, statement: &Statement) -> bool {
+        let Some(catalog) = &self.catalog else { return false };
+        statement.functions.iter().any(|name| self.is_opaque_function(name))
+            || statement.reads.columns.iter().any(|name| catalog.is_user_function(name))
     }
 
     fn is_opaque_function(&self, name: &str) -> bool {
@@ -215,7 +222,7 @@ impl Protection {
     /// view, a function, or something that was made since the catalog was read.
     fn touches_opaque(&self, statement: &Statement) -> bool {
         let opaque = |standing| matches!(standing, Standing::Derived | Standing::Unknown);
-        statement.functions.iter().any(|name| self.is_opaque_function(name))
+        self.calls_opaque(statement)
             || statement.flags.dynamic_sql
             || statement.tables.iter().any(|table| {
                 let (schema, name) = (table.schema.as_deref(), table.name.as_str());

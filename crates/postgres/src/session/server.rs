@@ -149,6 +149,7 @@ impl Machine {
             .ok_or_else(|| End::Target("a row in answer to nothing".into()))?;
         if answering.plan.is_none() {
             self.plan_portal()?;
+            self.describe_for_record()?;
         }
         let answering = self.queue.front_mut().and_then(Item::answering);
         let Some(Answering { plan: Some(plan), exchange, receipt, rows, .. }) = answering else {
@@ -191,6 +192,18 @@ impl Machine {
             };
             protection.plan(masker, columns, exposure, &statement.analysis, format)
         });
+        Ok(())
+    }
+
+    /// Puts before a portal's first row, in the record, what its columns are.
+    fn describe_for_record(&mut self) -> Result<(), End> {
+        let answering = self.front()?;
+        if let (true, Some(columns), Some(plan)) =
+            (answering.exchange.keeps_data(), &answering.columns, &answering.plan)
+        {
+            let description = columns.described(plan)?;
+            answering.exchange.answer(&description)?;
+        }
         Ok(())
     }
 
