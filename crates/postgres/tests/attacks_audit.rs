@@ -105,6 +105,41 @@ fn attack_35_oversize_statements_and_values_are_recorded_whole() {
 }
 
 #[test]
+fn attack_35_two_long_statements_in_a_pipeline_keep_their_own_texts() {
+    let Some(pg) = server() else { return };
+    let rig = Rig::start(pg.port());
+    let mut wire = Wire::session(rig.port, &rig.token("alice"));
+    let text = |c: &str| format!("SELECT '{c}' /* {} */", c.repeat(50_000));
+    let answer = wire.ask(&[
+        parse("a", text("a")),
+        parse("b", text("b")),
+        bind("", "b", &[], 0),
+        execute("", 0),
+        sync(),
+    ]);
+    assert_eq!(firsts(&answer), ["b"], "{answer:?}");
+    wire.bye();
+    rig.settle();
+    let commands = rig.entries_of("command");
+    let mut wrong = Vec::new();
+    for letter in ["a", "b"] {
+        let whole = text(letter);
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, whole.as_bytes());
+        let hex: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        let beginning = format!("SELECT '{letter}'");
+        let of =
+            |c: &&serde_json::Value| c["text"].as_str().is_some_and(|t| t.starts_with(&beginning));
+        for command in commands.iter().filter(of) {
+            if command["text_chunks"][0]["sha256"] != hex.as_str() {
+                wrong.push(format!("{letter}: {}", command["text_chunks"]));
+            }
+        }
+        assert!(commands.iter().any(|c| of(&c)), "{letter} is on no record");
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
 fn attack_35_nothing_typed_makes_entries_or_hides_in_them() {
     let Some(pg) = server() else { return };
     let rig = Rig::start(pg.port());

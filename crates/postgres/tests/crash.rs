@@ -116,8 +116,8 @@ fn attack_35_what_ran_is_on_record_whenever_the_proxy_is_killed() {
     let Some(pg) = require(Postgres::start(PgOptions::default())) else { return };
     pg.psql("CREATE TABLE w(m text)").unwrap();
     let rounds = std::env::var(ROUNDS).ok().map_or(DEFAULT_ROUNDS, |r| r.parse().unwrap());
-    let dir = tempfile::tempdir().unwrap();
-    let (mut size, mut torn, mut seed) = (0, 0, 0x2545_F491_4F6C_DD1Du64);
+    let mut dir = tempfile::tempdir().unwrap();
+    let (mut size, mut entries, mut torn, mut seed) = (0, 0, 0, 0x2545_F491_4F6C_DD1Du64);
     let mut on_record = BTreeMap::new();
     let mut executed = 0;
     for round in 0..rounds {
@@ -133,16 +133,20 @@ fn attack_35_what_ran_is_on_record_whenever_the_proxy_is_killed() {
             victim.child.wait().unwrap();
         });
         let (now, was_torn) = recorded(dir.path(), size, &mut on_record);
+        entries += now - size;
         size = now;
         torn += u32::from(was_torn);
         if (round + 1) % ROUNDS_A_LOOK == 0 || round + 1 == rounds {
-            executed = look(&pg, &on_record, round);
+            let before = std::mem::replace(&mut executed, look(&pg, &on_record, round));
+            assert!(executed > before, "nothing ran since the last look");
+            // A new log: one that is killed before its publisher gets anywhere fills up.
+            (dir, size) = (tempfile::tempdir().unwrap(), 0);
             println!("{} kills: {executed} executed, all recorded", round + 1);
         }
     }
     println!(
         "{rounds} kills, {} statements recorded, {executed} executed, 0 executed and not \
-         recorded, {size} entries, {torn} torn tails",
+         recorded, {entries} entries, {torn} torn tails",
         on_record.len(),
     );
     assert!(executed > u64::from(rounds), "too few statements ran: {executed}");
