@@ -44,12 +44,28 @@ pub use session::{
 };
 pub use target::{Durability, RecordingLevel, Target};
 
-/// 16 random bytes. A generator that gives none counts as a journal that can't be written: an
-/// entry without a salt must not exist.
+/// Bytes of salt that are drawn at once: a draw costs more than the bytes do.
+const SALT_POOL: usize = 4096;
+
+/// 16 random bytes, each used once. A generator that gives none counts as a journal that can't
+/// be written: an entry without a salt must not exist.
 fn salt() -> Result<[u8; 16], JournalError> {
-    let mut salt = [0; 16];
-    aws_lc_rs::rand::fill(&mut salt).map_err(|_| JournalError::Failed)?;
-    Ok(salt)
+    thread_local! {
+        static POOL: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    POOL.with_borrow_mut(|pool| {
+        if pool.len() < 16 {
+            pool.resize(SALT_POOL, 0);
+            if aws_lc_rs::rand::fill(pool).is_err() {
+                pool.clear();
+                return Err(JournalError::Failed);
+            }
+        }
+        let rest = pool.len() - 16;
+        let salt = pool.get(rest..).and_then(|tail| <[u8; 16]>::try_from(tail).ok());
+        pool.truncate(rest);
+        salt.ok_or(JournalError::Failed)
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -59,4 +75,16 @@ fn hex(bytes: &[u8]) -> String {
         let _infallible = write!(out, "{byte:02x}");
         out
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_salt_is_used_twice() {
+        let salts: HashSet<_> = (0..2000).map(|_| super::salt().unwrap()).collect();
+        assert_eq!(salts.len(), 2000);
+        assert!(!salts.contains(&[0; 16]));
+    }
 }

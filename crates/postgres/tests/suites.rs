@@ -13,6 +13,7 @@ use testbed::{Error, PgOptions, Postgres, require};
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn run(suite: fn(&Through) -> Result<SuiteResult, Error>) -> Option<(Rig, SuiteResult)> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let options =
         PgOptions { max_prepared_transactions: 10, log_statements: false, ..PgOptions::default() };
     let pg = require(Postgres::start(options))?;

@@ -54,6 +54,11 @@ impl Masker {
         Masker { policy, scans_client, scans_record, record_hides_more }
     }
 
+    /// Whether what came out unchanged for the client must be searched again for the record.
+    pub(crate) fn record_hides_more(&self) -> bool {
+        self.record_hides_more
+    }
+
     pub(crate) fn policy(&self) -> &Policy {
         &self.policy
     }
