@@ -148,11 +148,7 @@ pub(crate) fn report(policy: &Arc<Policy>) {
     table.add("one regex alternation per cell", [f64::NAN, mb / regex_cells, f64::NAN]);
     table.print();
 
-    println!(
-        "per cell: {:.1} ns over {} cells",
-        seconds * 1e9 / cells.len() as f64,
-        cells.len()
-    );
+    println!("per cell: {:.1} ns over {} cells", seconds * 1e9 / cells.len() as f64, cells.len());
     for (name, value) in [
         ("5 bytes, no digit", &b"hello"[..]),
         ("24 bytes of words", b"nothing to see here, ok?"),
