@@ -7,15 +7,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::Buf as _;
 use masking::{ColumnName, ColumnRule, Policy};
 use postgres_wire::backend::{self, Message};
 use postgres_wire::frame::{Framed, Limits, next_frame};
 use postgres_wire::{Side, write};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::stream::Stream;
-use crate::upstream::UpstreamError;
+use crate::upstream::{Connected, UpstreamError};
 
 /// Most bytes of catalog that are read; a database with more can't have column rules.
 const MAX_CATALOG_BYTES: usize = 64 * 1024 * 1024;
@@ -84,7 +83,7 @@ pub(crate) enum Standing {
 impl Catalog {
     /// Reads the catalog.
     pub(crate) async fn read(
-        stream: &mut Stream,
+        connected: &mut Connected,
         policy: &Policy,
     ) -> Result<Catalog, UpstreamError> {
         let mut catalog = Catalog {
@@ -95,25 +94,25 @@ impl Catalog {
             user_functions: HashSet::new(),
             system: HashSet::new(),
         };
-        for row in rows(stream, COLUMNS_SQL).await? {
+        for row in rows(connected, COLUMNS_SQL).await? {
             catalog.add_column(&row, policy);
         }
         let mut edges = Vec::new();
-        for row in rows(stream, DERIVED_SQL).await? {
+        for row in rows(connected, DERIVED_SQL).await? {
             edges.extend(pair(&row));
         }
         let mut children = Vec::new();
-        for row in rows(stream, CHILDREN_SQL).await? {
+        for row in rows(connected, CHILDREN_SQL).await? {
             children.extend(pair(&row));
         }
         catalog.spread(&edges, &children);
-        for row in rows(stream, FUNCTIONS_SQL).await? {
+        for row in rows(connected, FUNCTIONS_SQL).await? {
             catalog.functions.extend(row.into_iter().flatten());
         }
-        for row in rows(stream, USER_FUNCTIONS_SQL).await? {
+        for row in rows(connected, USER_FUNCTIONS_SQL).await? {
             catalog.user_functions.extend(row.into_iter().flatten());
         }
-        for row in rows(stream, SYSTEM_SQL).await? {
+        for row in rows(connected, SYSTEM_SQL).await? {
             catalog.system.extend(row.into_iter().flatten());
         }
         Ok(catalog)
@@ -283,16 +282,19 @@ fn pair(row: &[Option<String>]) -> Option<(u32, u32)> {
 }
 
 /// Runs one query of ours and reads its rows as text.
-async fn rows(stream: &mut Stream, sql: &[u8]) -> Result<Vec<Vec<Option<String>>>, UpstreamError> {
+async fn rows(
+    connected: &mut Connected,
+    sql: &[u8],
+) -> Result<Vec<Vec<Option<String>>>, UpstreamError> {
+    let Connected { stream, rest: buf, .. } = connected;
     let mut out = Vec::new();
     write::query(&mut out, sql)?;
     stream.write_all(&out).await?;
     stream.flush().await?;
-    let mut buf = BytesMut::new();
     let (mut rows, mut total) = (Vec::new(), 0);
     loop {
         while let Framed::Frame { tag, body, total: len } =
-            next_frame(&buf, Side::Backend, &Limits::DEFAULT)?
+            next_frame(buf, Side::Backend, &Limits::DEFAULT)?
         {
             match backend::parse(tag, body)? {
                 Message::DataRow(row) => rows.push(
@@ -303,12 +305,15 @@ async fn rows(stream: &mut Stream, sql: &[u8]) -> Result<Vec<Vec<Option<String>>
                 Message::ErrorResponse(_) => {
                     return Err(UpstreamError::Protocol("the catalog can't be read".into()));
                 }
-                Message::ReadyForQuery(_) => return Ok(rows),
+                Message::ReadyForQuery(_) => {
+                    buf.advance(len);
+                    return Ok(rows);
+                }
                 _ => {}
             }
             buf.advance(len);
         }
-        let read = stream.read_buf(&mut buf).await?;
+        let read = stream.read_buf(buf).await?;
         total += read;
         if read == 0 || total > MAX_CATALOG_BYTES {
             return Err(UpstreamError::Protocol("the catalog can't be read".into()));

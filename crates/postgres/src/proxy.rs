@@ -272,6 +272,10 @@ impl Inner {
         let reached = async {
             let mut connected =
                 upstream::connect(target, role, rule.password.as_ref(), parameters).await?;
+            let encoding = connected.parameters.iter().find(|(name, _)| name == "client_encoding");
+            if encoding.is_some_and(|(_, value)| !is_safe_encoding(value.as_bytes())) {
+                return Err(UpstreamError::Encoding);
+            }
             let catalog = self.catalog(target, &mut connected).await?;
             Ok::<_, UpstreamError>((connected, catalog))
         }
@@ -350,7 +354,7 @@ impl Inner {
         if !target.gate.masking.has_column_rules() {
             return Ok(None);
         }
-        let read = Catalog::read(&mut connected.stream, &target.gate.masking);
+        let read = Catalog::read(connected, &target.gate.masking);
         let catalog = timeout(target.connect_timeout, read)
             .await
             .map_err(|_| UpstreamError::Timeout(target.connect_timeout))??;
@@ -424,7 +428,7 @@ impl Inner {
         let journal = self.gate.journal();
         let mut relay = Relay {
             client: Half::new(stream, buf, journal.waiter()),
-            target: Half::new(connected.stream, bytes::BytesMut::new(), journal.waiter()),
+            target: Half::new(connected.stream, connected.rest, journal.waiter()),
             machine,
             limits: self.limits,
         };
@@ -566,6 +570,10 @@ fn unreachable(error: &UpstreamError) -> Told {
                 "the target refused the proxy's login".into()
             };
             Told::fatal("08004", format!("greffier: {told}")).detail(format!("SQLSTATE {code}"))
+        }
+        UpstreamError::Encoding => {
+            Told::fatal("0A000", "greffier: this client encoding can't be followed")
+                .hint("Use UTF8.")
         }
         UpstreamError::Timeout(_) | UpstreamError::Io(_) => {
             Told::fatal("08001", "greffier: the target can't be reached")

@@ -99,10 +99,12 @@ impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
         for _ in 0..MAX_TURNS {
             self.machine.poll_blocked(cx)?;
+            self.machine.end_of_client_batch()?;
             let mut progress = self.poll_target(cx)?;
             progress |= self.poll_client(cx)?;
             // What leaves makes room, and room may be what a read waits for.
             progress |= self.poll_writes(cx)?;
+            progress |= self.machine.is_unpolled();
             if self.client.closed {
                 return Poll::Ready(Ok(()));
             }

@@ -25,6 +25,8 @@ const MAX_LOGIN_BYTES: usize = 256 * 1024;
 /// A session on the server, ready for the first query.
 pub(crate) struct Connected {
     pub(crate) stream: Stream,
+    /// What the server sent behind its ReadyForQuery.
+    pub(crate) rest: BytesMut,
     pub(crate) process_id: u32,
     pub(crate) secret: Vec<u8>,
     /// ParameterStatus and notices of the login, whole frames, to pass on.
@@ -46,6 +48,8 @@ pub(crate) enum UpstreamError {
     Auth(#[from] AuthError),
     #[error("the target refused the login")]
     Refused { code: String, message: String },
+    #[error("the session's client encoding can't be followed")]
+    Encoding,
     #[error("the target broke the protocol: {0}")]
     Protocol(String),
 }
@@ -142,6 +146,7 @@ async fn login(
         Login::new(role.as_bytes(), password.cloned(), target.upstream.methods, binding);
     let mut done = Connected {
         stream,
+        rest: BytesMut::new(),
         process_id: 0,
         secret: Vec::new(),
         reports: Vec::new(),
@@ -184,7 +189,11 @@ async fn login(
                     done.process_id = key.process_id;
                     done.secret = key.secret.to_vec();
                 }
-                Message::ReadyForQuery(_) if logged_in => return Ok(done),
+                Message::ReadyForQuery(_) if logged_in => {
+                    buf.advance(len);
+                    done.rest = buf;
+                    return Ok(done);
+                }
                 other => return Err(UpstreamError::Protocol(format!("unexpected {other:?}"))),
             }
             buf.advance(len);

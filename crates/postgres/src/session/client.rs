@@ -56,7 +56,7 @@ impl Machine {
 
     /// To be called when everything that was read has been taken: what waits leaves.
     pub(crate) fn end_of_client_batch(&mut self) -> Result<(), End> {
-        if self.batch.is_empty() {
+        if self.batch.is_empty() || self.spilling.is_some() {
             return Ok(());
         }
         let mut last = None;
@@ -85,9 +85,54 @@ impl Machine {
         }
     }
 
+    /// Whether a text has to wait until the server has answered what was sent before: a setting
+    /// changed there would change how the text is read. The server is asked to answer now.
+    fn must_settle(&mut self, sql: &[u8]) -> bool {
+        let plain = |byte: &u8| byte.is_ascii() && *byte != b'\\';
+        if !self.unsettled || sql.iter().all(plain) {
+            return false;
+        }
+        // Reports of changed settings come with ReadyForQuery, so one must be on its way.
+        let ready_will_come = self.queue.iter().any(Item::ends_with_ready);
+        if ready_will_come {
+            self.settling = true;
+            write::flush(&mut self.batch);
+        }
+        ready_will_come
+    }
+
+    /// Whether a text, sent where the server's settings can't be known, may be read in two ways.
+    fn is_ambiguous(&self, sql: &[u8], analysis: &Analysis) -> bool {
+        if !self.unsettled || !sql.contains(&b'\\') {
+            return false;
+        }
+        let mut other = self.lexer;
+        other.standard_conforming_strings = !other.standard_conforming_strings;
+        let other = self.analyzer.analyze(sql, other);
+        let tags = |analysis: &Analysis| -> Vec<&'static str> {
+            analysis.statements.iter().map(|statement| statement.tag).collect()
+        };
+        other.parse_error.is_some() != analysis.parse_error.is_some()
+            || tags(&other) != tags(analysis)
+            || other.class != analysis.class
+    }
+
+    /// The judgement on a text; what may be read in two ways is forbidden.
+    fn judge_text(&self, sql: &[u8], analysis: &Analysis) -> Judgement {
+        let judgement = self.judge(&[analysis]);
+        if self.is_ambiguous(sql, analysis) {
+            let why = "its strings may be read in two ways here; send it after a Sync";
+            return judgement.forbid("ambiguous", why);
+        }
+        judgement
+    }
+
     fn on_query(&mut self, sql: &[u8], frame: &[u8]) -> Result<Flow, End> {
+        if self.must_settle(sql) {
+            return Ok(Flow::Blocked);
+        }
         let analysis = self.analyzer.analyze(sql, self.lexer);
-        let judgement = self.judge(&[&analysis]);
+        let judgement = self.judge_text(sql, &analysis);
         let exposure = self.protection.exposure(&analysis, &self.names);
         let recorded = Recorded::statement(&self.masker, sql, &analysis, exposure);
         let submitted =
@@ -111,8 +156,11 @@ impl Machine {
     }
 
     fn on_parse(&mut self, parse: &Parse<'_>, frame: &[u8]) -> Result<Flow, End> {
+        if self.must_settle(parse.query) {
+            return Ok(Flow::Blocked);
+        }
         let analysis = self.analyzer.analyze(parse.query, self.lexer);
-        let judgement = self.judge(&[&analysis]);
+        let judgement = self.judge_text(parse.query, &analysis);
         let exposure = self.protection.exposure(&analysis, &self.names);
         if !judgement.allows() {
             let recorded = Recorded::statement(&self.masker, parse.query, &analysis, exposure);
@@ -145,9 +193,12 @@ impl Machine {
     }
 
     fn on_bind(&mut self, bind: &Bind<'_>, body: &[u8], frame: &[u8]) -> Result<(), End> {
+        // A name that SQL has prepared too may mean that: then it is judged by all it may mean.
         let statement = match self.names.statements.get(bind.statement) {
-            Some(statement) => statement.clone(),
-            None => self.stranger(bind.statement, false),
+            Some(statement) if !self.names.sql_prepared.contains_key(bind.statement) => {
+                statement.clone()
+            }
+            _ => self.stranger(bind.statement, false),
         };
         if self.names.is_full() || self.names.is_too_heavy(body.len()) {
             let told = Told::error("53000", "greffier: too many prepared statements and portals");
@@ -163,14 +214,16 @@ impl Machine {
 
     /// What runs under a name that no Parse or Bind gave.
     fn stranger(&self, name: &[u8], cursor: bool) -> Arc<Prepared> {
-        let known =
-            if cursor { self.names.cursors.get(name) } else { self.names.sql_prepared.get(name) };
-        let analysis = match known.and_then(|definitions| definitions.last()) {
-            Some(analysis) => analysis.clone(),
+        let known = if cursor { &self.names.cursors } else { &self.names.sql_prepared };
+        let mut definitions = known.get(name).cloned().unwrap_or_default();
+        if !cursor && let Some(statement) = self.names.statements.get(name) {
+            definitions.push(statement.analysis.clone());
+        }
+        if definitions.is_empty() {
             // No text at all stands for the unknown: it can't be parsed.
-            None => self.analyzer.analyze(b"\0", self.lexer),
-        };
-        stranger(self, analysis, name)
+            definitions.push(self.analyzer.analyze(b"\0", self.lexer));
+        }
+        stranger(self, &definitions, name)
     }
 
     fn on_describe(&mut self, target: Target<'_>, frame: &[u8]) {
@@ -366,7 +419,10 @@ impl Machine {
 
     fn submit(&mut self, judgement: &Judgement, draft: gate::Draft<'_>) -> Result<Submitted, End> {
         match self.session.submit(judgement, draft) {
-            Ok(Submission::Admitted(exchange)) => Ok(Submitted::Admitted(exchange)),
+            Ok(Submission::Admitted(exchange)) => {
+                self.unsettled = true;
+                Ok(Submitted::Admitted(exchange))
+            }
             Ok(Submission::Refused(Refusal { cause: RefusalCause::LeaseOver(reason), .. })) => {
                 Err(End::Lease(reason))
             }
@@ -460,6 +516,11 @@ impl Machine {
             }
             Detail::DeclareCursor { name, .. } => {
                 self.names.define(true, name, definition(statement, analysis));
+                self.names.portals.remove(name.as_bytes());
+            }
+            // What a portal's name means afterwards is not what was bound.
+            Detail::CloseCursor { .. } | Detail::Transaction(_) | Detail::Discard { .. } => {
+                self.names.portals.clear();
             }
             _ => self.protection.note_own(statement),
         }

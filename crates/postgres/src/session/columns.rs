@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use masking::ColumnRule;
+use masking::{ColumnRule, Receipt, Sink};
 use postgres_wire::backend::RowDescription;
-use postgres_wire::oid::{self, TypeClass};
+use postgres_wire::oid;
 use postgres_wire::{Format, WriteError, write};
 use records::{Column, Text};
 use serde_json::value::RawValue;
+
+use super::mask::Masker;
 
 /// The columns of a result, as a RowDescription gave them.
 pub(crate) struct Columns {
@@ -20,18 +22,37 @@ pub(crate) struct Columns {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ColumnInfo {
     pub(crate) label: Vec<u8>,
+    /// The label for the record, where that is another.
+    pub(crate) recorded: Option<Vec<u8>>,
     pub(crate) table_oid: u32,
     pub(crate) attribute: i16,
     pub(crate) type_oid: u32,
     pub(crate) format: Format,
 }
 
+impl ColumnInfo {
+    fn for_record(&self) -> &[u8] {
+        self.recorded.as_deref().unwrap_or(&self.label)
+    }
+}
+
 impl Columns {
-    pub(crate) fn read(description: &RowDescription<'_>) -> Self {
+    /// Whether the record may show the RowDescription as it came.
+    pub(crate) fn labels_are_plain(&self) -> bool {
+        self.list.iter().all(|column| column.recorded.is_none())
+    }
+
+    /// `masker` says what the record may show of a label: anything can be a label.
+    pub(crate) fn read(description: &RowDescription<'_>, masker: &Masker) -> Self {
+        let recorded = |label: &[u8]| {
+            let masked = masker.text(Sink::Record, label, &mut Receipt::new());
+            (*masked != *label).then(|| masked.into_owned())
+        };
         let list = description
             .columns()
             .map(|column| ColumnInfo {
                 label: column.name.to_vec(),
+                recorded: recorded(column.name),
                 table_oid: column.table_oid,
                 attribute: column.attribute,
                 type_oid: column.type_oid,
@@ -58,7 +79,7 @@ impl Columns {
             let count = u16::try_from(self.list.len()).unwrap_or(u16::MAX);
             out.extend_from_slice(&count.to_be_bytes());
             for (column, cell) in self.list.iter().zip(&plan.cells) {
-                write::cstr(out, &column.label, "a column's label")?;
+                write::cstr(out, column.for_record(), "a column's label")?;
                 out.extend_from_slice(&column.table_oid.to_be_bytes());
                 out.extend_from_slice(&column.attribute.to_be_bytes());
                 out.extend_from_slice(&column.type_oid.to_be_bytes());
@@ -78,7 +99,7 @@ impl Columns {
                 .list
                 .iter()
                 .map(|column| Column {
-                    name: Text::from_bytes(&column.label),
+                    name: Text::from_bytes(column.for_record()),
                     type_name: type_name(column.type_oid).into(),
                 })
                 .collect();
@@ -132,11 +153,25 @@ impl Plan {
     }
 }
 
-/// Whether a column of this type is searched for entities. Types that can hold no text and too
-/// few digits for a card number are not.
+/// Whether a column of this type is searched for entities. Left out are the types that can hold
+/// neither text nor enough digits for a card number.
 pub(crate) fn is_searched(type_oid: u32) -> bool {
-    !matches!(oid::class(type_oid), TypeClass::Fixed)
-        && !matches!(type_oid, oid::INT2 | oid::INT4 | oid::FLOAT4 | oid::FLOAT8 | oid::OID)
+    const SHORT: [u32; 13] = [
+        oid::BOOL,
+        oid::INT2,
+        oid::INT4,
+        oid::OID,
+        oid::FLOAT4,
+        oid::DATE,
+        oid::TIME,
+        oid::TIMETZ,
+        oid::TIMESTAMP,
+        oid::TIMESTAMPTZ,
+        oid::INTERVAL,
+        oid::UUID,
+        oid::CHAR,
+    ];
+    !SHORT.contains(&type_oid)
 }
 
 impl fmt::Debug for Cell {

@@ -5,7 +5,7 @@ use masking::{Applied, Receipt, Sink};
 use postgres_grammar::{self as grammar, Copy};
 use postgres_wire::copy::{CopyFormat, CopyRewriter};
 use postgres_wire::mask::{CellOutcome, rewrite_cell};
-use postgres_wire::{Format, write};
+use postgres_wire::{Format, oid, write};
 
 use super::columns::Treatment;
 use super::mask::Masker;
@@ -52,6 +52,7 @@ pub(crate) struct CopyMasker {
     client: CopyRewriter,
     record: CopyRewriter,
     columns: Vec<Treatment>,
+    binary: bool,
     /// A row without anything to unquote may be searched as it lies.
     searchable: bool,
 }
@@ -64,13 +65,13 @@ impl CopyMasker {
         data: &[u8],
         receipt: &mut Receipt,
     ) -> Result<Vec<u8>, End> {
-        let CopyMasker { client, record, columns, .. } = self;
+        let CopyMasker { client, record, columns, binary, .. } = self;
         let rewriter = match sink {
             Sink::Client => client,
             Sink::Record => record,
         };
         let mut field = |column: usize, text: &[u8], out: &mut Vec<u8>| {
-            treat(masker, sink, columns.get(column), text, out, receipt)
+            treat(masker, sink, columns.get(column), *binary, text, out, receipt)
         };
         let mut out = Vec::with_capacity(data.len());
         rewriter.push(data, &mut field, &mut out).map_err(End::target)?;
@@ -84,16 +85,28 @@ fn treat(
     masker: &Masker,
     sink: Sink,
     treatment: Option<&Treatment>,
+    binary: bool,
     text: &[u8],
     out: &mut Vec<u8>,
     receipt: &mut Receipt,
 ) -> CellOutcome {
     match treatment {
         Some(Treatment::Pass) => CellOutcome::Same,
+        Some(Treatment::Scan) if binary => {
+            // The type is not known: it may be a number, or hold text somewhere.
+            let number = |oid| masker.is_card(sink, oid, text, &mut Receipt::new());
+            if number(oid::INT8) || number(oid::NUMERIC) || number(oid::FLOAT8) {
+                return CellOutcome::Null;
+            }
+            match masker.search(sink, text, out, receipt) {
+                CellOutcome::Replaced if std::str::from_utf8(text).is_err() => CellOutcome::Null,
+                other => other,
+            }
+        }
         Some(Treatment::Scan) => {
             let mut search =
                 |text: &[u8], out: &mut Vec<u8>| masker.search(sink, text, out, receipt);
-            match rewrite_cell(postgres_wire::oid::TEXT, Format::Text, text, &mut search, out) {
+            match rewrite_cell(oid::TEXT, Format::Text, text, &mut search, out) {
                 CellOutcome::Opaque => CellOutcome::Same,
                 CellOutcome::Unfit | CellOutcome::Deny => CellOutcome::Null,
                 other => other,
@@ -137,10 +150,16 @@ impl Machine {
             ));
         };
         let columns = protection.copy_columns(masker, copy.table.as_ref(), &copy.columns, columns);
-        let searchable = format != CopyFormat::Binary
-            && columns.iter().all(|c| matches!(c, Treatment::Scan | Treatment::Pass));
+        let usual = match &format {
+            CopyFormat::Text { .. } => true,
+            CopyFormat::Csv { quote, escape, .. } => (*quote, *escape) == (b'"', b'"'),
+            CopyFormat::Binary => false,
+        };
+        let searchable =
+            usual && columns.iter().all(|c| matches!(c, Treatment::Scan | Treatment::Pass));
         answering.copy = Some(CopyMasker {
             client: CopyRewriter::new(format.clone()),
+            binary: format == CopyFormat::Binary,
             record: CopyRewriter::new(format),
             columns,
             searchable,

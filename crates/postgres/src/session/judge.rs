@@ -102,8 +102,25 @@ fn collect<'a>(
         held.push(plain(EMPTY, Class::Session));
         return;
     }
-    for statement in &analysis.statements {
+    collect_statements(&analysis.statements, names, held, depth);
+}
+
+/// What a statement holds counts as what it does: the body of PREPARE and DECLARE CURSOR may be
+/// run under many names later, EXPLAIN may run it now. So every meaning that a name can ever get
+/// in a session was judged when it was given.
+fn collect_statements(
+    statements: &[Statement],
+    names: &Names,
+    held: &mut SmallVec<[Held; 2]>,
+    depth: usize,
+) {
+    for statement in statements {
         held.push(action(statement));
+        if depth < MAX_EXECUTE_DEPTH {
+            collect_statements(&statement.inner, names, held, depth + 1);
+        } else if !statement.inner.is_empty() {
+            held.push(plain(UNPARSED, Class::Unknown));
+        }
         let named = match &statement.detail {
             Detail::Execute { name } => names.sql_prepared.get(name.as_bytes()),
             Detail::Fetch { cursor, .. } => names.cursors.get(cursor.as_bytes()),

@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use masking::{Applied, Outcome, Policy, Receipt, Sink};
 use postgres_grammar::Analysis;
+use postgres_wire::Format;
 use postgres_wire::backend::{DataRow, Diagnostic};
 use postgres_wire::mask::{CellOutcome, rewrite_cell};
 use postgres_wire::oid::{self, TypeClass};
+use postgres_wire::value::Decoded;
 use postgres_wire::{WireError, write};
 use smallvec::SmallVec;
 
@@ -21,6 +23,9 @@ use super::protect::Exposure;
 
 /// What stands in the record where a value was.
 pub(crate) const HIDDEN: &str = "***";
+
+/// Longest value of an unknown binary type that is searched for numbers too, in bytes.
+const MAX_OPAQUE_SEARCH: usize = 4096;
 
 /// Masks for one target.
 #[derive(Clone)]
@@ -155,14 +160,20 @@ impl Masker {
                 CellOutcome::Null
             }
             Treatment::Scan => {
+                if cell.type_oid == oid::FLOAT8 && cell.format == Format::Binary {
+                    let card = self.is_card(sink, oid::FLOAT8, value, receipt);
+                    return if card { CellOutcome::Null } else { CellOutcome::Same };
+                }
                 if matches!(oid::class(cell.type_oid), TypeClass::Integer | TypeClass::Numeric) {
                     return self.number(sink, cell, value, out, receipt);
                 }
                 let mut search =
                     |text: &[u8], out: &mut Vec<u8>| self.search(sink, text, out, receipt);
                 let outcome = rewrite_cell(cell.type_oid, cell.format, value, &mut search, out);
-                // What can't be taken apart was not found to hold anything.
-                if outcome == CellOutcome::Opaque { CellOutcome::Same } else { outcome }
+                match outcome {
+                    CellOutcome::Opaque => self.opaque(sink, value, out, receipt),
+                    other => other,
+                }
             }
             Treatment::Rule(rule) => {
                 let operator = rule.operator(sink);
@@ -178,6 +189,37 @@ impl Masker {
                 // Under a column rule nothing passes that was not changed.
                 if outcome == CellOutcome::Replaced { outcome } else { CellOutcome::Null }
             }
+        }
+    }
+
+    /// Searches a value that can't be taken apart, as it lies: text inside it is found, and then
+    /// all of it is withheld.
+    fn opaque(
+        &self,
+        sink: Sink,
+        value: &[u8],
+        out: &mut Vec<u8>,
+        receipt: &mut Receipt,
+    ) -> CellOutcome {
+        let number = |bytes: &[u8]| self.is_card(sink, oid::INT8, bytes, &mut Receipt::new());
+        let holds_number = value.len() <= MAX_OPAQUE_SEARCH && value.windows(8).any(number);
+        match self.search(sink, value, out, receipt) {
+            CellOutcome::Same if !holds_number => CellOutcome::Same,
+            _ => CellOutcome::Null,
+        }
+    }
+
+    /// Whether a number that was sent in binary is a card's.
+    pub(crate) fn is_card(
+        &self,
+        sink: Sink,
+        oid: u32,
+        value: &[u8],
+        receipt: &mut Receipt,
+    ) -> bool {
+        match postgres_wire::value::decode(oid, Format::Binary, value) {
+            Decoded::Text(text) => self.policy.mask_digits(sink, &text, receipt).is_some(),
+            Decoded::Hex(_) => false,
         }
     }
 
@@ -290,8 +332,13 @@ impl Masker {
         match code {
             // Message, detail, hint, internal query, context: texts that may quote data.
             b'M' if exposure.withholds_diagnostics() => Some(Cow::Borrowed(WITHHELD)),
-            b'D' | b'H' | b'q' | b'W' if exposure.withholds_diagnostics() => None,
-            b'M' | b'D' | b'H' | b'q' | b'W' => {
+            // Names of schema, table, column, type and constraint: RAISE can put anything there.
+            b'D' | b'H' | b'q' | b'W' | b's' | b't' | b'c' | b'd' | b'n'
+                if exposure.withholds_diagnostics() =>
+            {
+                None
+            }
+            b'M' | b'D' | b'H' | b'q' | b'W' | b's' | b't' | b'c' | b'd' | b'n' => {
                 let masked = self.text(sink, value, receipt);
                 // A NUL would end the field; no operator writes one, but a rule's text may.
                 Some(if masked.contains(&0) { Cow::Borrowed(HIDDEN.as_bytes()) } else { masked })

@@ -115,8 +115,14 @@ impl From<WireError> for End {
 
 /// A long text or long parameters on their way to objects of their own.
 enum Spilling {
-    Text(Spill),
-    Parameters(Spill),
+    Text(u64, Spill),
+    Parameters(u64, Spill),
+}
+
+/// Objects that hold a long text or parameters, and the hash of what they hold.
+struct Kept {
+    of: u64,
+    objects: Vec<Object>,
 }
 
 /// One session's state.
@@ -148,8 +154,14 @@ pub(crate) struct Machine {
     /// A command that waits for its long text or parameters to be durable: its frame is looked
     /// at again then.
     spilling: Option<Spilling>,
-    text_objects: Option<Vec<Object>>,
-    parameter_objects: Option<Vec<Object>>,
+    /// `spilling` has not been polled yet, so nothing will wake the session for it.
+    unpolled: bool,
+    text_objects: Option<Kept>,
+    parameter_objects: Option<Kept>,
+    /// A command has been sent since the server last was ready: it may change how text is read.
+    unsettled: bool,
+    /// A text waits until the server is ready again; the client is not read meanwhile.
+    settling: bool,
     /// Room for a row as the record keeps it.
     kept: Vec<u8>,
 }
@@ -183,8 +195,11 @@ impl Machine {
             lexer: Lexer::default(),
             finishing: None,
             spilling: None,
+            unpolled: false,
             text_objects: None,
             parameter_objects: None,
+            unsettled: false,
+            settling: false,
             kept: Vec::new(),
         };
         machine.lexer.standard_conforming_strings = parts.standard_conforming_strings;
@@ -216,7 +231,7 @@ impl Machine {
 
     /// Whether the client may be read: the server owes not too many answers.
     pub(crate) fn takes_more(&self) -> bool {
-        self.queue.len() < MAX_QUEUE && self.spilling.is_none()
+        self.queue.len() < MAX_QUEUE && self.spilling.is_none() && !self.settling
     }
 
     /// Whether frames of the server can't be looked at now.
@@ -224,8 +239,14 @@ impl Machine {
         self.finishing.is_some()
     }
 
+    /// Whether [`Machine::poll_blocked`] must be called before the session may rest.
+    pub(crate) fn is_unpolled(&self) -> bool {
+        self.unpolled
+    }
+
     /// Goes on with what blocks the session, if anything does.
     pub(crate) fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        self.unpolled = false;
         if let Some((mut exchange, mut response)) = self.finishing.take() {
             match exchange.poll_finish(&mut response, cx)? {
                 Poll::Ready(release) => self.release(&release),
@@ -233,15 +254,15 @@ impl Machine {
             }
         }
         match &mut self.spilling {
-            Some(Spilling::Text(spill)) => {
+            Some(Spilling::Text(of, spill)) => {
                 if let Poll::Ready(objects) = spill.poll(cx)? {
-                    self.text_objects = Some(objects);
+                    self.text_objects = Some(Kept { of: *of, objects });
                     self.spilling = None;
                 }
             }
-            Some(Spilling::Parameters(spill)) => {
+            Some(Spilling::Parameters(of, spill)) => {
                 if let Poll::Ready(objects) = spill.poll(cx)? {
-                    self.parameter_objects = Some(objects);
+                    self.parameter_objects = Some(Kept { of: *of, objects });
                     self.spilling = None;
                 }
             }
@@ -301,6 +322,8 @@ impl Machine {
     /// Tells the client why the session ends.
     pub(crate) fn say(&mut self, told: &Told) {
         let release = self.session.release();
+        // What waits for its record does not leave with the goodbye.
+        self.held.clear();
         self.held.extend_from_slice(&told.frame());
         self.release(&release);
     }

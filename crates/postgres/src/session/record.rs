@@ -1,11 +1,12 @@
 //! What a command's entry says: the statement and its bound values, masked for the record.
 
 use std::borrow::Cow;
+use std::hash::Hasher as _;
 use std::sync::Arc;
 
 use gate::{Draft, MAX_INLINE_TEXT};
 use masking::{Receipt, Sink};
-use postgres_grammar::Analysis;
+use postgres_grammar::{Analysis, Class};
 use postgres_wire::Format;
 use postgres_wire::frontend::{self, Message};
 use postgres_wire::value::{self, Decoded};
@@ -16,7 +17,7 @@ use super::mask::{HIDDEN, Masker};
 use super::names::{Portal, Prepared};
 use super::protect::{Exposure, holds_password};
 use super::queue::masked;
-use super::{End, Machine, Spilling};
+use super::{End, Kept, Machine, Spilling};
 
 /// The media type of recorded answers: whole backend messages of protocol 3.
 pub(crate) const MEDIA: &str = "postgres-backend";
@@ -108,19 +109,27 @@ impl Machine {
         submit: impl FnOnce(&mut Self, Draft<'_>) -> Result<T, End>,
     ) -> Result<Option<T>, End> {
         let long_text = recorded.text.len() > MAX_INLINE_TEXT;
-        if long_text && self.text_objects.is_none() {
-            self.spilling = Some(Spilling::Text(self.session.spill(&recorded.text)?));
+        let text_of = hash(&recorded.text);
+        if long_text && self.text_objects.as_ref().is_none_or(|kept| kept.of != text_of) {
+            self.spilling = Some(Spilling::Text(text_of, self.session.spill(&recorded.text)?));
+            self.unpolled = true;
             return Ok(None);
         }
         let long_parameters = recorded.parameters_size() > MAX_INLINE_TEXT;
-        if long_parameters && self.parameter_objects.is_none() {
+        if long_parameters {
             // Strings and numbers: writing them can't fail.
             let json = serde_json::to_vec(&recorded.parameters).unwrap_or_default();
-            self.spilling = Some(Spilling::Parameters(self.session.spill(&json)?));
-            return Ok(None);
+            let of = hash(&json);
+            if self.parameter_objects.as_ref().is_none_or(|kept| kept.of != of) {
+                self.spilling = Some(Spilling::Parameters(of, self.session.spill(&json)?));
+                self.unpolled = true;
+                return Ok(None);
+            }
         }
-        let text_objects = self.text_objects.take().unwrap_or_default();
-        let parameter_objects = self.parameter_objects.take().unwrap_or_default();
+        let objects = |kept: Option<Kept>| kept.map(|kept| kept.objects).unwrap_or_default();
+        let text_objects = if long_text { objects(self.text_objects.take()) } else { Vec::new() };
+        let parameter_objects =
+            if long_parameters { objects(self.parameter_objects.take()) } else { Vec::new() };
         let text = if long_text {
             recorded.text.get(..TEXT_BEGINNING).unwrap_or_default()
         } else {
@@ -140,6 +149,13 @@ impl Machine {
     }
 }
 
+/// Tells one long text from another while both wait; it guards nothing.
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
 /// A text, or its beginning: a character that was cut in two is left out.
 fn beginning(bytes: &[u8]) -> Text<'_> {
     match std::str::from_utf8(bytes) {
@@ -150,11 +166,20 @@ fn beginning(bytes: &[u8]) -> Text<'_> {
     }
 }
 
-/// A statement that was prepared under a name nobody told us: a function or an earlier
-/// definition made it.
-pub(crate) fn stranger(machine: &Machine, analysis: Arc<Analysis>, sql: &[u8]) -> Arc<Prepared> {
-    let analyses = [&*analysis];
+/// What runs under a name that may mean any of these definitions: judged by all of them.
+pub(crate) fn stranger(
+    machine: &Machine,
+    definitions: &[Arc<Analysis>],
+    name: &[u8],
+) -> Arc<Prepared> {
+    let analyses: Vec<&Analysis> = definitions.iter().map(|analysis| &**analysis).collect();
     let judgement = machine.judge(&analyses);
     let exposure = machine.protection.unknown();
-    Arc::new(Prepared::new(sql, analysis.clone(), judgement, exposure, Vec::new()))
+    let analysis = Analysis {
+        statements: analyses.iter().flat_map(|analysis| analysis.statements.clone()).collect(),
+        parse_error: analyses.iter().find_map(|analysis| analysis.parse_error.clone()),
+        class: analyses.iter().map(|analysis| analysis.class).max().unwrap_or(Class::Unknown),
+        literals: None,
+    };
+    Arc::new(Prepared::new(name, Arc::new(analysis), judgement, exposure, Vec::new()))
 }

@@ -236,7 +236,13 @@ impl Machine {
             }
             _ => {}
         }
-        self.held.extend_from_slice(frame);
+        let mut receipt = masking::Receipt::new();
+        let value = self.masker.text(Sink::Client, status.value, &mut receipt);
+        if *value == *status.value {
+            self.held.extend_from_slice(frame);
+        } else {
+            write::parameter_status(&mut self.held, status.name, &value)?;
+        }
         Ok(())
     }
 
@@ -369,6 +375,10 @@ impl Machine {
         let Some(item) = item else {
             return Err(End::Target("ReadyForQuery out of order".into()));
         };
+        self.settling = false;
+        if !self.queue.iter().any(|item| !matches!(item, Item::Sync)) {
+            self.unsettled = false;
+        }
         self.held.extend_from_slice(frame);
         let flow = match item {
             Item::Query(answering) | Item::Function(answering) => {
@@ -436,7 +446,8 @@ impl Machine {
                 match message {
                     Message::ParameterDescription(oids) => statement.learn_parameters(oids.iter()),
                     Message::RowDescription(description) => {
-                        statement.learn_columns(Some(Arc::new(Columns::read(description))));
+                        let columns = Columns::read(description, &self.masker);
+                        statement.learn_columns(Some(Arc::new(columns)));
                     }
                     _ => statement.learn_columns(None),
                 }
@@ -453,7 +464,7 @@ impl Machine {
                 let Message::RowDescription(description) = message else {
                     return Err(End::Target("a description out of order".into()));
                 };
-                let columns = Arc::new(Columns::read(description));
+                let columns = Arc::new(Columns::read(description, &self.masker));
                 let plan = self.protection.plan(
                     &self.masker,
                     &columns,
@@ -461,9 +472,17 @@ impl Machine {
                     &answering.sql,
                     |index| columns.list.get(index).map_or(Format::Text, |c| c.format),
                 );
+                let kept = if columns.labels_are_plain() {
+                    frame.to_vec()
+                } else {
+                    columns.described(&plan)?
+                };
                 answering.columns = Some(columns);
                 answering.plan = Some(Arc::new(plan));
-                self.pass(frame)
+                answering.exchange.count(frame.len());
+                answering.exchange.answer(&kept)?;
+                self.held.extend_from_slice(frame);
+                Ok(())
             }
             _ => Err(End::Target("a description out of order".into())),
         }
