@@ -11,7 +11,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     run(pattern.as_bytes(), text.as_bytes(), |a, b| a == b)
 }
 
-/// As [`matches`], ASCII letters of either case alike.
+/// As [`matches()`], ASCII letters of either case alike.
 #[must_use]
 pub fn matches_any_case(pattern: &str, text: &str) -> bool {
     run(pattern.as_bytes(), text.as_bytes(), |a, b| a.eq_ignore_ascii_case(&b))

@@ -311,8 +311,9 @@ pub struct StatementResult<'a> {
 pub struct Response<'a> {
     /// The command it answers.
     pub command: u64,
-    /// `ok`, `error`, `denied`, `skipped` (an earlier command of the same pipeline failed, so
-    /// the target never ran it), or `lost` (the connection ended first: unknown).
+    /// `ok`, `error`, `skipped` (an earlier command of the same pipeline failed, so the target
+    /// never ran it), or `lost` (the connection ended first: unknown). A command that was denied
+    /// has no response.
     #[serde(borrow)]
     pub outcome: Str<'a>,
     /// One for each statement that answered, in order.
