@@ -235,12 +235,16 @@ impl Session {
         };
         let command =
             policy::Command { protocol: inner.protocol, target: &inner.target.name, actions };
+        // A command is the operation that any of its actions is.
         let named = match (&inner.target.operations, inner.target.recording) {
             (Some(operations), RecordingLevel::Operations) => {
-                match operations.judge(&subject, &command) {
-                    Verdict::Allow { rule, .. } => Some(rule),
-                    Verdict::Deny { .. } | Verdict::Hold { .. } => None,
-                }
+                actions.chunks(1).find_map(|action| {
+                    let alone = policy::Command { actions: action, ..command };
+                    match operations.judge(&subject, &alone) {
+                        Verdict::Allow { rule, .. } => Some(rule),
+                        Verdict::Deny { .. } | Verdict::Hold { .. } => None,
+                    }
+                })
             }
             _ => None,
         };
