@@ -167,3 +167,24 @@ fn entities_are_masked_for_the_client_and_replaced_in_the_record() {
     let response = &rig.entries_of("response")[0];
     assert!(response["masked"]["CREDIT_CARD"].as_u64().unwrap() >= 3, "{response}");
 }
+
+/// Found by PostgreSQL's own suite: each COPY of a text takes its own data.
+#[test]
+fn two_copies_in_one_text_take_their_data_in_turn() {
+    let Some(pg) = require(Postgres::start(PgOptions::default())) else { return };
+    let rig = Rig::start(pg.port());
+    pg.psql("CREATE TABLE t(a int)").unwrap();
+    let mut psql = rig.psql_command(&rig.token("alice"));
+    let child = psql.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    use std::io::Write as _;
+    let script =
+        b"copy t from stdin \\; copy t from stdin;\n1\n2\n\\.\n3\n\\.\nselect count(*) from t;\n";
+    child.stdin.take().unwrap().write_all(script).unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "3\n");
+    rig.settle();
+    let response = &rig.entries_of("response")[0];
+    assert_eq!(response["results"].as_array().unwrap().len(), 2, "{response}");
+    assert!(response["input_bytes"].as_u64().unwrap() >= 6, "{response}");
+}

@@ -368,7 +368,8 @@ impl Machine {
         if let Some(masker) = &mut answering.input {
             masker.finish(&mut rest);
         }
-        answering.input_ended = true;
+        answering.input = None;
+        answering.inputs_ended += 1;
         let admitted = answering.exchange.input(&rest, 0)?;
         self.batch.extend_from_slice(frame);
         self.send_if_shown(&admitted);
@@ -385,8 +386,7 @@ impl Machine {
             self.queue.iter().rposition(|item| !matches!(item, Item::Sync))?
         };
         let answering = self.queue.get_mut(index).and_then(Item::answering)?;
-        let takes = !answering.input_ended && (copy_in || answering.copies_in());
-        takes.then_some(answering)
+        answering.takes_input().then_some(answering)
     }
 
     fn on_sync(&mut self, frame: &[u8]) {
@@ -395,7 +395,7 @@ impl Machine {
         let in_copy = self.copy_in;
         match self.copying_in() {
             // While the server takes COPY data it ignores Sync.
-            Some(_) if in_copy => return,
+            Some(answering) if in_copy && answering.inputs_ended < answering.inputs_begun => return,
             Some(answering) => answering.syncs += 1,
             None => {}
         }
@@ -407,8 +407,11 @@ impl Machine {
     pub(crate) fn begin_copy_in(&mut self, extended: bool) {
         self.copy_in = true;
         let ignored = match self.queue.front_mut().and_then(Item::answering) {
-            Some(answering) if extended => std::mem::take(&mut answering.syncs),
-            _ => 0,
+            Some(answering) => {
+                answering.inputs_begun += 1;
+                if extended { std::mem::take(&mut answering.syncs) } else { 0 }
+            }
+            None => 0,
         };
         for _ in 0..ignored {
             if matches!(self.queue.get(1), Some(Item::Sync)) {

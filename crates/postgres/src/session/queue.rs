@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use gate::{Exchange, Release};
 use masking::Receipt;
-use postgres_grammar::{CopyDirection, CopyEnd, Detail};
+use postgres_grammar::{CopyDirection, CopyEnd, Detail, Statement};
 use records::{Response, StatementResult};
 
 use super::columns::{Columns, Plan};
@@ -74,8 +74,10 @@ pub(crate) struct Answering {
     pub(crate) copy: Option<CopyMasker>,
     /// Masks what the client sends as COPY data, for the record.
     pub(crate) input: Option<masking::StreamMasker>,
-    /// The client has ended its COPY data.
-    pub(crate) input_ended: bool,
+    /// COPYs that the server has begun to take data for, and that the client has ended: a text may
+    /// hold several.
+    pub(crate) inputs_begun: usize,
+    pub(crate) inputs_ended: usize,
     /// Syncs that were sent behind this before its COPY data had ended.
     pub(crate) syncs: usize,
     /// Rows of the current result.
@@ -110,7 +112,8 @@ impl Answering {
             plan: None,
             copy: None,
             input: None,
-            input_ended: false,
+            inputs_begun: 0,
+            inputs_ended: 0,
             syncs: 0,
             rows: 0,
             total_rows: 0,
@@ -122,14 +125,16 @@ impl Answering {
         })
     }
 
-    /// Whether the statement, or one of them, takes COPY data from the client.
-    pub(crate) fn copies_in(&self) -> bool {
-        self.sql.statements.iter().any(|statement| match &statement.detail {
+    /// Whether the client may send COPY data for this: it has ended fewer COPYs than there are.
+    pub(crate) fn takes_input(&self) -> bool {
+        let from_client = |statement: &&Statement| match &statement.detail {
             Detail::Copy(copy) => {
                 copy.direction == CopyDirection::From && copy.end == CopyEnd::Client
             }
             _ => false,
-        })
+        };
+        let copies = self.sql.statements.iter().filter(from_client).count();
+        self.inputs_ended < copies.max(self.inputs_begun)
     }
 
     /// A statement's answer is complete.
