@@ -84,7 +84,11 @@ impl Wire {
                 return message;
             }
             let mut buf = [0; 4096];
-            let read = self.0.read(&mut buf).unwrap();
+            let read = match self.0.read(&mut buf) {
+                // A read with a timeout is not taken up again after a signal.
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                read => read.unwrap(),
+            };
             assert!(read > 0, "the connection ended");
             self.1.extend_from_slice(&buf[..read]);
         }

@@ -309,7 +309,11 @@ impl Wire {
                 }
             }
             let mut buf = [0; 16384];
-            let n = self.tcp.read(&mut buf).unwrap_or_else(|e| panic!("{doing}: {e}"));
+            let n = match self.tcp.read(&mut buf) {
+                // A read with a timeout is not taken up again after a signal.
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                read => read.unwrap_or_else(|e| panic!("{doing}: {e}")),
+            };
             assert!(
                 n > 0,
                 "{doing}: the session ended: {:?}",

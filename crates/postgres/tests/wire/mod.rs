@@ -292,6 +292,8 @@ impl Wire {
                     self.seen.extend(&chunk[..n]);
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                // A read with a timeout is not taken up again after a signal.
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(e) => panic!("nothing came in time: {e}; so far {:?}", tail(&self.seen)),
             }
         }
