@@ -57,10 +57,13 @@ fn tls(rig: &Rig, stream: std::net::TcpStream, alpn: &[&[u8]]) -> Tls {
 /// What comes inside TLS up to its end; an error ends it too.
 fn read_all(stream: &mut Tls) -> Vec<u8> {
     let (mut all, mut chunk) = (Vec::new(), [0; 4096]);
-    while let Ok(n @ 1..) = stream.read(&mut chunk) {
-        all.extend(&chunk[..n]);
+    loop {
+        match stream.read(&mut chunk) {
+            Ok(n @ 1..) => all.extend(&chunk[..n]),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => return all,
+        }
     }
-    all
 }
 
 #[test]

@@ -302,11 +302,14 @@ impl Wire {
     /// One byte, or `None` at the end.
     pub fn byte(&mut self) -> Option<u8> {
         let mut one = [0; 1];
-        match self.stream.read(&mut one) {
-            Ok(0) => None,
-            Ok(_) => Some(one[0]),
-            Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => None,
-            Err(e) => panic!("nothing came in time: {e}"),
+        loop {
+            return match self.stream.read(&mut one) {
+                Ok(0) => None,
+                Ok(_) => Some(one[0]),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => None,
+                Err(e) => panic!("nothing came in time: {e}"),
+            };
         }
     }
 
