@@ -128,6 +128,12 @@ fn entries(path: &Path, kind: &str) -> Vec<Value> {
     all.filter(|entry| entry["type"] == kind).collect()
 }
 
+#[test]
+fn embedding_the_proxy_takes_no_more_than_sixty_lines() {
+    let lines = include_str!("../embed_postgres.rs").lines().count();
+    assert!(lines <= 60, "{lines}");
+}
+
 #[tokio::test]
 async fn embed_postgres_serves_masks_refuses_and_records() {
     let Some(pg) = require(Postgres::start(PgOptions::default())) else { return };

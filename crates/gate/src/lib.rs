@@ -28,6 +28,7 @@
 mod exchange;
 mod gate;
 mod journal;
+mod lines;
 pub mod local;
 mod outbox;
 mod permit;
@@ -37,6 +38,7 @@ mod target;
 pub use exchange::Exchange;
 pub use gate::{Arrival, Authenticate, Gate, Identified, Judge, Refused};
 pub use journal::{Journal, JournalError, Mark, Object, Progress, Recording, Wait};
+pub use lines::{JsonLines, MAX_WAITING_BYTES};
 pub use outbox::{ClientOutbox, OutboxError, TargetOutbox};
 pub use permit::{Admitted, Cleared, Release};
 pub use session::{

@@ -51,3 +51,16 @@ pub struct Target {
     /// that one of them allows is an operation.
     pub operations: Option<Arc<policy::Policy>>,
 }
+
+impl Target {
+    /// A target with everything kept, durable before it is executed.
+    pub fn new(name: impl Into<Arc<str>>, masking: masking::Policy) -> Self {
+        Target {
+            name: name.into(),
+            recording: RecordingLevel::default(),
+            durability: Durability::default(),
+            masking: Arc::new(masking),
+            operations: None,
+        }
+    }
+}
