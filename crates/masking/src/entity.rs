@@ -54,7 +54,9 @@ pub enum Entity {
     /// `API_TOKEN`: other vendors' tokens with a fixed prefix (`OpenAI`,
     /// `Anthropic`, `SendGrid`, `DigitalOcean`, `Hugging Face`, `PyPI`, `Shopify`…).
     ApiToken,
-    /// `AUTH_SECRET`: the password in a URL (`scheme://user:password@host`).
+    /// `AUTH_SECRET`: what is said to be a secret: the password in a URL
+    /// (`scheme://user:password@host`), behind `password=` and its like, a long
+    /// value behind `secret:`, `api_key=` or `Authorization: Bearer`.
     AuthSecret,
     /// A recognizer of the configuration, by its place in the list.
     Custom(u8),

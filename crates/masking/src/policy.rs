@@ -287,7 +287,7 @@ fn harmless(value: &[u8]) -> bool {
     // early exit: this way the compiler makes vector code of it.
     let hot = value.iter().fold(0u8, |hot, b| {
         let digit_or_colon = u8::from(b.wrapping_sub(b'0') <= 10);
-        hot | digit_or_colon | u8::from(matches!(*b, b'@' | b'-' | b'_'))
+        hot | digit_or_colon | u8::from(matches!(*b, b'@' | b'-' | b'_' | b'=' | b'\''))
     });
     if hot != 0 { is_plain_number(value) || is_timestamp(value) } else { !has_long_word(value) }
 }
@@ -304,7 +304,9 @@ fn is_plain_number(value: &[u8]) -> bool {
             return false;
         }
     }
-    dots == 1 || (dots == 0 && digits.len() < *crate::luhn::CARD_DIGITS.start())
+    // A dot at an end may be a sentence's, around a card.
+    let inside = dots == 1 && digits.first() != Some(&b'.') && digits.last() != Some(&b'.');
+    inside || (dots == 0 && digits.len() < *crate::luhn::CARD_DIGITS.start())
 }
 
 /// `2024-05-06 07:08:09.123456+00`, as PostgreSQL and RFC 3339 write it.

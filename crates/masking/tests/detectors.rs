@@ -44,6 +44,7 @@ fn cards() {
             "a,⟦5555555555554444⟧,b",
             "⟦6304219447607087665⟧",
             "é⟦4111111111111111⟧é",
+            "⟦4111111111111111⟧.",
             // wrong checksum
             "4111111111111112",
             // right checksum, part of something else
@@ -105,6 +106,70 @@ fn mailboxes() {
             "jane.@example.com",
         ],
     );
+}
+
+#[test]
+fn passwords_and_what_is_called_a_secret() {
+    check(
+        Entity::AuthSecret,
+        &[
+            "postgres://app:⟦s3cr%2Fet⟧@db.example:5432/x",
+            "redis://:⟦hunter2⟧@cache:6379",
+            "https://jane:⟦p@ss⟧@db.example.com/",
+            "password=⟦hunter2⟧ host=x",
+            "jdbc:postgresql://h/db?user=a&password=⟦hunter2⟧&ssl=true",
+            "PGPASSWORD=⟦correcthorse⟧",
+            "db_passwd: ⟦Tr0ub4dor_3⟧",
+            r#"{"password":"⟦a\"b, c⟧","x":1}"#,
+            r#""{\"password\": \"⟦hunter two⟧\"}""#,
+            "ALTER ROLE x PASSWORD '⟦it''s me⟧' LOGIN",
+            "password := '⟦x1⟧'",
+            "Authorization: Bearer ⟦c2VjcmV0LXRva2Vu+/x==⟧",
+            "Authorization: Basic ⟦YWxhZGRpbjpvcGVuc2VzYW1l⟧",
+            "client_secret = \"⟦0123456789abcdef⟧\"",
+            "secret: ⟦9f86d081884c7d659a2f⟧",
+            "X-Api-Key: ⟦9f86d081884c7d659a2f⟧",
+            // nobody's password
+            "password: must have eight characters",
+            "Password: Please enter it",
+            "password = getPassword()",
+            "password: ${DB_PASSWORD}",
+            "password=******** host=x",
+            "if password == stored",
+            "the passwords of 12 users",
+            "password: null",
+            "www.example.com",
+            "http://host:8080/?mail=jane@example.com",
+            "ssh://git@host/x",
+            "next_page_token: 9f86d081884c7d659a2f",
+            "commit: 9f86d081884c7d659a2f",
+            "secret: /var/run/secrets0/kubernetes0io1",
+        ],
+    );
+    // A short cell takes a short cut.
+    let policy = common::all(OperatorConfig::named("replace"));
+    for (cell, kept) in
+        [("password=hunter", 9), ("PASSWORD 'hunter'", 10), ("4111111111111111.", 0)]
+    {
+        let masked = common::masked(&policy, cell.as_bytes());
+        assert_eq!(masked.get(..kept), cell.as_bytes().get(..kept));
+        assert_eq!(masked.get(kept), Some(&b'<'), "{cell}");
+    }
+    // A URL's password is no mailbox.
+    let masked = common::masked(&policy, b"postgres://jane:hunter2@db.example.com/x");
+    assert_eq!(masked, b"postgres://jane:<AUTH_SECRET>@db.example.com/x");
+    // However long it is, and whatever is in it.
+    for value in ["x1".repeat(5000), "jane@example.com".into(), "4111111111111111 ".repeat(300)] {
+        let text = format!("before password=\"{value}\" after");
+        let masked = common::masked(&policy, text.as_bytes());
+        let masked = String::from_utf8(masked).unwrap();
+        let kept = masked.strip_prefix("before password=\"<").unwrap();
+        assert!(kept.ends_with(">\" after") && kept.len() < 40, "{masked}");
+        for cut in 0..text.len().min(900) {
+            let (a, b) = text.as_bytes().split_at(cut);
+            assert_eq!(common::streamed(&policy, [a, b]), masked.as_bytes(), "{cut}");
+        }
+    }
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(crate) struct Classes {
     pub(crate) at: u64,
     /// `+`, `(`
     pub(crate) lead: u64,
+    /// `s`, `S`, `w`, `W`: one comparison, for they differ from `w` in the bits of [`SW`] only
+    pub(crate) sw: u64,
 }
 
 /// Something that can classify a block.
@@ -42,6 +44,9 @@ pub(crate) trait Classify: Copy {
 /// 64-bit words, for machines without the above.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Words;
+
+/// The bits that make a `w` of an `s`, an `S` and a `W`.
+const SW: u8 = 0x24;
 
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -66,7 +71,7 @@ fn between(ascii: u64, lo: u64, hi: u64) -> u64 {
 
 impl Words {
     #[inline(always)]
-    fn word(w: u64) -> [u64; 10] {
+    fn word(w: u64) -> [u64; 11] {
         let ascii = w & !HIGH;
         let high = w & HIGH;
         let is = |lo: u8, hi: u8| gather(between(ascii, u64::from(lo), u64::from(hi)) & !high);
@@ -83,21 +88,24 @@ impl Words {
             one(b':'),
             one(b'@'),
             one(b'+') | one(b'('),
+            gather(
+                between(ascii | (LOW * u64::from(SW)), u64::from(b'w'), u64::from(b'w')) & !high,
+            ),
         ]
     }
 }
 
 impl Classify for Words {
     fn classes(self, block: &[u8; BLOCK]) -> Classes {
-        let mut m = [0u64; 10];
+        let mut m = [0u64; 11];
         let (words, _) = block.as_chunks::<8>();
         for (i, w) in words.iter().enumerate() {
             for (m, bits) in m.iter_mut().zip(Self::word(u64::from_le_bytes(*w))) {
                 *m |= bits << (8 * i);
             }
         }
-        let [digit, letter, under, space, dash, dot, high, colon, at, lead] = m;
-        Classes { digit, letter, under, space, dash, dot, high, colon, at, lead }
+        let [digit, letter, under, space, dash, dot, high, colon, at, lead, sw] = m;
+        Classes { digit, letter, under, space, dash, dot, high, colon, at, lead, sw }
     }
 
     #[inline(always)]
@@ -108,7 +116,7 @@ impl Classify for Words {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{BLOCK, Classes, Classify};
+    use super::{BLOCK, Classes, Classify, SW};
     use pulp::x86::{V3, V4};
     use std::arch::x86_64::{__m256i, __m512i};
 
@@ -153,6 +161,9 @@ mod x86 {
             let fold = self.avx._mm256_set1_epi8(0x20);
             let flo = self.avx2._mm256_or_si256(lo, fold);
             let fhi = self.avx2._mm256_or_si256(hi, fold);
+            let sw = self.avx._mm256_set1_epi8(lane(SW));
+            let slo = self.avx2._mm256_or_si256(lo, sw);
+            let shi = self.avx2._mm256_or_si256(hi, sw);
             Classes {
                 digit: range256(self, lo, hi, b'0', 9),
                 letter: range256(self, flo, fhi, b'a', 25),
@@ -164,6 +175,7 @@ mod x86 {
                 colon: one256(self, lo, hi, b':'),
                 at: one256(self, lo, hi, b'@'),
                 lead: one256(self, lo, hi, b'+') | one256(self, lo, hi, b'('),
+                sw: one256(self, slo, shi, b'w'),
             }
         }
 
@@ -189,6 +201,7 @@ mod x86 {
         fn classes(self, block: &[u8; BLOCK]) -> Classes {
             let v: __m512i = pulp::cast(*block);
             let folded = self.avx512f._mm512_or_si512(v, self.avx512f._mm512_set1_epi8(0x20));
+            let sw = self.avx512f._mm512_or_si512(v, self.avx512f._mm512_set1_epi8(lane(SW)));
             Classes {
                 digit: range512(self, v, b'0', 9),
                 letter: range512(self, folded, b'a', 25),
@@ -200,6 +213,7 @@ mod x86 {
                 colon: one512(self, v, b':'),
                 at: one512(self, v, b'@'),
                 lead: one512(self, v, b'+') | one512(self, v, b'('),
+                sw: one512(self, sw, b'w'),
             }
         }
 
@@ -259,6 +273,7 @@ mod tests {
             colon: mask(&|b| b == b':'),
             at: mask(&|b| b == b'@'),
             lead: mask(&|b| b == b'+' || b == b'('),
+            sw: mask(&|b| matches!(b, b's' | b'S' | b'w' | b'W')),
         }
     }
 

@@ -10,6 +10,7 @@
 //! and all they remember in [`State`], the findings do not depend on how the
 //! text was cut: that is what the stream rests on.
 
+mod auth;
 mod card;
 mod classes;
 mod crypto;
@@ -199,12 +200,16 @@ impl Sieve<'_> {
             if hits.iban & bit != 0 && self.wanted.has(Entity::IbanCode) {
                 iban::find(self, p);
             }
-            if hits.at & bit != 0 && self.wanted.has(Entity::EmailAddress) {
+            // Before the `@` of a URL stands a password, not a mailbox.
+            if hits.at & bit != 0 && !auth::url(self, p) && self.wanted.has(Entity::EmailAddress) {
                 email::find(self, p);
             }
             let secret = if hits.token & bit != 0 { secret::token(self, p) } else { None };
             let pem = || if hits.pem & bit != 0 { secret::pem(self, p) } else { None };
-            if let Some(found) = secret.or_else(pem) {
+            let found = secret.or_else(pem);
+            let password = hits.password & bit != 0 && found.is_none();
+            let found = if password { auth::password(self, p) } else { found };
+            if let Some(found) = found {
                 return Some(found);
             }
         }

@@ -5,6 +5,7 @@
 //! a [`Run`] that tells, byte by byte, where it ends.
 
 use super::Sieve;
+use super::auth::{self, is_keyed};
 use super::text::{at, before, is_edge, run_end, run_start, slice};
 use crate::entity::Entity;
 
@@ -93,6 +94,11 @@ pub(crate) struct Secret {
 pub(crate) enum Run {
     /// Characters of base64url, with dots and padding.
     Token,
+    /// The same, and those of base64.
+    Value,
+    /// Up to this quote, unless a backslash is before it, or the line's end. 0: up to what ends a
+    /// word; a backslash: up to the quote with a backslash, inside a string.
+    Until { quote: u8, escaped: bool },
     /// A PEM block, up to the last dash of its END line or the first byte that
     /// cannot be in one.
     Pem {
@@ -111,6 +117,14 @@ impl Run {
     pub(crate) fn takes(&mut self, b: u8) -> bool {
         match self {
             Run::Token => b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'='),
+            Run::Value => is_keyed(b) || b == b'=',
+            Run::Until { quote: 0, .. } => b > b' ' && !b",;&\"'<>)]}|\\`".contains(&b),
+            Run::Until { quote: b'\\', .. } => !matches!(b, b'\\' | b'"' | b'\n'),
+            Run::Until { quote, escaped } => {
+                let ends = b == b'\n' || b == *quote && !*escaped;
+                *escaped = b == b'\\' && !*escaped;
+                !ends
+            }
             Run::Pem { dashes, letters, ending, over } => {
                 if *over || !is_pem(b) {
                     return false;
@@ -180,6 +194,9 @@ pub(super) fn token(s: &mut Sieve<'_>, p: usize) -> Option<Secret> {
             return Some(found);
         }
         at_start = matches!(at(text, i), b'-' | b'.');
+    }
+    if let Some(found) = auth::keyed(s, p, low) {
+        return Some(found);
     }
     let end = run_end(text, p, 96, |b| b.is_ascii_alphanumeric());
     super::crypto::find(s, word, end);

@@ -36,6 +36,8 @@ pub(crate) struct Hits {
     pub(crate) iban: u64,
     /// five dashes and a letter
     pub(crate) pem: u64,
+    /// three of `s` and `w`, as in `password`
+    pub(crate) password: u64,
 }
 
 impl Hits {
@@ -43,7 +45,7 @@ impl Hits {
     pub(crate) fn any(&self) -> u64 {
         let any =
             self.at | self.number | self.dotted | self.colons | self.token | self.iban | self.pem;
-        any & DECIDED
+        (any | self.password) & DECIDED
     }
 
     /// The shapes of a window.
@@ -58,6 +60,7 @@ impl Hits {
             token: token(c),
             iban: digit2 & (c.letter & c.letter << 1) << 2,
             pem: pem(c),
+            password: c.sw & c.sw << 1 & c.sw << 2,
         }
     }
 }

@@ -62,6 +62,11 @@ pub(crate) fn samples() -> Vec<(String, Vec<String>)> {
         s("from 10.1.2.3 and 2001:db8::1 via 00:1A:2B:3C:4D:5E", &["10.1.2.3", "db8", "3C:4D"]),
         s(&format!("token {github} end"), &["a1B2c3D4e"]),
         s(&format!("Authorization: Bearer {jwt} jane@example.com"), &["Ab3_", "jane"]),
+        s(
+            "postgres://jane:hunter2@db.example.com password='let''s go' and secret: 9f86d081884c7d659a2f \
+             {\"db_password\": \"a\\\"b jane@example.com\"}",
+            &["hunter2", "let", "9f86d", "b jane"],
+        ),
         s(&format!("long {long_jwt} then 4111111111111111"), &["Qx7z", "41111111"]),
         s(&format!("key:\n{}after jane@example.com", pem()), &["MIIEvQ", "9Us8", "jane"]),
         s(
