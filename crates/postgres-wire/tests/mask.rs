@@ -86,6 +86,25 @@ fn text_types_and_json() {
     assert_eq!(run(oid::JSONB, Format::Text, b"{}", whole).1, br#"{"a": "*"}"#);
     assert_eq!(run(oid::JSON, Format::Binary, b"{}", whole).1, br#"{"a": "*"}"#);
     assert_eq!(run(oid::JSONB, Format::Binary, b"\x02{}", whole).0, CellOutcome::Opaque);
+    // A masked number becomes a string, in every format.
+    let number = |text: &[u8], out: &mut Vec<u8>| {
+        let text = std::str::from_utf8(text).unwrap();
+        out.extend_from_slice(text.replace(CARD, "************1111").as_bytes());
+        CellOutcome::Replaced
+    };
+    let doc = format!(r#"{{"pan": {CARD}, "n": 1}}"#);
+    let want = br#"{"pan": "************1111", "n": 1}"#;
+    for (type_oid, format) in [
+        (oid::JSON, Format::Text),
+        (oid::JSON, Format::Binary),
+        (oid::JSONB, Format::Text),
+        (oid::JSONB, Format::Binary),
+    ] {
+        let head: &[u8] =
+            if (type_oid, format) == (oid::JSONB, Format::Binary) { &[1] } else { &[] };
+        let (outcome, new) = run(type_oid, format, &[head, doc.as_bytes()].concat(), number);
+        assert_eq!((outcome, new), (CellOutcome::Replaced, [head, want].concat()));
+    }
     let broken = |_: &[u8], out: &mut Vec<u8>| {
         out.extend_from_slice(b"{****}");
         CellOutcome::Replaced

@@ -1,5 +1,6 @@
 //! One cell.
 
+use super::json::{is_json, repair};
 use super::tokens::{ArrayTokens, Malformed, RecordTokens, Token, well_formed};
 use super::{CellFn, CellOutcome};
 use crate::frontend::Format;
@@ -16,7 +17,8 @@ use crate::write::patch;
 /// that are written like an array or a record, too); numbers their decimal digits;
 /// bytea its bytes; any other built-in type its text, also from binary format.
 ///
-/// What it may answer: for text anything without a NUL; for json a text that is json;
+/// What it may answer: for text anything without a NUL; for json a text that is json,
+/// or was before a number in it was masked: what is no value any more becomes a string;
 /// for numbers a number, or a text of the same length in which some digits are
 /// something else (a mask character): those become `1`; for other types a text that
 /// is a value of the type.
@@ -99,7 +101,15 @@ fn json(value: &[u8], f: &mut CellFn<'_>, out: &mut Vec<u8>) -> CellOutcome {
         return outcome;
     }
     let new = out.get(start..).unwrap_or_default();
-    fits(serde_json::from_slice::<serde::de::IgnoredAny>(new).is_ok())
+    if is_json(new) {
+        return CellOutcome::Replaced;
+    }
+    let repaired = repair(new);
+    out.truncate(start);
+    fits(repaired.is_some_and(|made| {
+        out.extend_from_slice(&made);
+        true
+    }))
 }
 
 /// `\x` and digits, or the old escape format.

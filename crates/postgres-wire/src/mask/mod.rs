@@ -23,6 +23,7 @@
 //! ```
 
 mod cell;
+mod json;
 mod row;
 mod tokens;
 
