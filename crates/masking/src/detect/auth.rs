@@ -162,16 +162,20 @@ pub(super) fn keyed(s: &Sieve<'_>, p: usize, low: usize) -> Option<Secret> {
     }
     let text = s.text;
     let start = run_start(text, p + 1, low, is_keyed);
+    // Most long words are told by this byte to be none.
+    if !b" \t=:>\"'`\\".contains(&before(text, start)) {
+        return None;
+    }
+    let scheme = follows_scheme(text, start);
+    if !scheme && !follows_key(text, start) {
+        return None;
+    }
     let rest = slice(text, start, text.len().min(start + 128));
     let value = slice(rest, 0, run_end(rest, 0, 128, is_keyed));
     let has = |class: fn(&u8) -> bool| value.iter().any(class);
     let (digit, upper) = (has(u8::is_ascii_digit), has(u8::is_ascii_uppercase));
-    if is_keyed(before(text, start)) || matches!(value.first(), Some(b'/' | b'.')) {
-        return None;
-    }
-    let letter = has(u8::is_ascii_alphabetic);
-    let scheme = (digit || upper) && follows_scheme(text, start);
-    let told = scheme || (digit && letter && follows_key(text, start));
+    let mixed = if scheme { digit || upper } else { digit && has(u8::is_ascii_alphabetic) };
+    let told = mixed && !matches!(value.first(), Some(b'/' | b'.'));
     told.then_some(Secret { start, entity: Entity::AuthSecret, score: KEYED, run: Run::Value })
 }
 
