@@ -78,6 +78,7 @@ impl Loaded {
             carrier: own.carrier.clone(),
             handshake_timeout: own.handshake_timeout,
             max_message_bytes: own.max_message_bytes,
+            max_sql_bytes: own.max_sql_bytes,
         }
     }
 }

@@ -26,6 +26,12 @@ const ALPN: &str = "postgresql";
 const MIN_MESSAGE_BYTES: u64 = 64 * 1024;
 /// The most that `max_message_bytes` may be: the protocol's own limit.
 const MAX_MESSAGE_BYTES: u64 = i32::MAX as u64;
+/// The least that `max_sql_bytes` may be: what clients themselves ask the catalog is longer than a
+/// few hundred bytes.
+const MIN_SQL_BYTES: u64 = 4 * 1024;
+/// The most that `max_sql_bytes` may be: the analysis of one such text takes up to half a second
+/// of a core, and memory of hundreds of times its length.
+const MAX_SQL_BYTES: u64 = 1024 * 1024;
 
 /// PostgreSQL's part of a listener.
 #[derive(Debug, Clone)]
@@ -40,6 +46,8 @@ pub struct Listener {
     pub handshake_timeout: Duration,
     /// The largest message passed on.
     pub max_message_bytes: usize,
+    /// The longest SQL text that is analysed.
+    pub max_sql_bytes: usize,
 }
 
 /// What the sections of a target are made ready with.
@@ -65,6 +73,11 @@ pub(crate) fn listener(
         let message = format!("must be {MIN_MESSAGE_BYTES} to {MAX_MESSAGE_BYTES} bytes");
         document.problem(format!("{path}.max_message_bytes"), message);
     }
+    let sql = section.max_sql_bytes.map_or(::postgres::MAX_SQL_BYTES as u64, |s| s.0);
+    if !(MIN_SQL_BYTES..=MAX_SQL_BYTES).contains(&sql) {
+        let message = format!("must be {MIN_SQL_BYTES} to {MAX_SQL_BYTES} bytes");
+        document.problem(format!("{path}.max_sql_bytes"), message);
+    }
     let (tls, carrier) = (tls?, carrier?);
     (document.count() == before).then(|| Listener {
         default_target: section.target.clone(),
@@ -72,6 +85,7 @@ pub(crate) fn listener(
         tls,
         handshake_timeout: section.handshake_timeout.map_or(::postgres::HANDSHAKE_TIMEOUT, |s| s.0),
         max_message_bytes: usize::try_from(limit).unwrap_or(::postgres::MAX_MESSAGE_BYTES),
+        max_sql_bytes: usize::try_from(sql).unwrap_or(::postgres::MAX_SQL_BYTES),
     })
 }
 

@@ -26,6 +26,7 @@ pub(crate) struct Listen {
     pub(crate) allow_plain_text: bool,
     pub(crate) handshake_timeout: Option<Span>,
     pub(crate) max_message_bytes: Option<Size>,
+    pub(crate) max_sql_bytes: Option<Size>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

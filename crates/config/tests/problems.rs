@@ -85,6 +85,21 @@ const TABLE: &[(&str, &str, &str)] = &[
         "1:1: listen[0].openid_configuration: is missing; `carrier = \"oauthbearer\"` needs it",
     ),
     (
+        "allow_plain_text = true",
+        "max_sql_bytes = \"16MiB\"\nallow_plain_text = true",
+        "4:1: listen[0].max_sql_bytes: must be 4096 to 1048576 bytes",
+    ),
+    (
+        "allow_plain_text = true",
+        "max_sql_bytes = 4095\nallow_plain_text = true",
+        "4:1: listen[0].max_sql_bytes: must be 4096 to 1048576 bytes",
+    ),
+    (
+        "when = { class = \"read\" }",
+        "when = { class = \"read\", functions = [] }",
+        "26:26: policy.rule[0].when.functions: an empty list matches nothing",
+    ),
+    (
         "log_id = \"pg-1\"",
         "log_id = \"pg/1\"",
         "9:1: audit.log_id: must be 1 to 128 of a-z, A-Z, 0-9, `.`, `_`, `-`, not beginning with a dot",

@@ -11,7 +11,7 @@ use gate::local::LocalJournal;
 use gate::{Durability, Gate, RecordingLevel};
 use postgres::{
     ApplicationName, Carrier, ClientTls, Config, Databases, HANDSHAKE_TIMEOUT, MAX_MESSAGE_BYTES,
-    Proxy, Role, RoleRule, Target, Upstream,
+    MAX_SQL_BYTES, Proxy, Role, RoleRule, Target, Upstream,
 };
 use postgres_wire::auth::{Methods, Secret};
 use records::{Body, Instance};
@@ -379,5 +379,6 @@ fn config(behind: &Behind) -> Result<Config, DemoError> {
         carrier: Carrier::Password,
         handshake_timeout: HANDSHAKE_TIMEOUT,
         max_message_bytes: MAX_MESSAGE_BYTES,
+        max_sql_bytes: MAX_SQL_BYTES,
     })
 }

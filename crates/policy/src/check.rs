@@ -179,6 +179,15 @@ impl Findings<'_> {
                 self.unknown(".when.flags", "flag", flag, &known);
             }
         }
+        if when.functions.is_some() && !mine.iter().any(|it| it.calls) {
+            let message = "no protocol here calls functions".to_owned();
+            if rule.effect == Effect::Allow {
+                // What calls nothing is let through all the same.
+                self.add(".when.functions", ProblemKind::Unreachable, message);
+            } else {
+                self.dead(at, ".when.functions", message);
+            }
+        }
         if self.problems.len() > before {
             return;
         }
@@ -186,6 +195,7 @@ impl Findings<'_> {
             when.class.as_ref().is_none_or(|words| words.words().iter().any(|w| has_class(it, w)))
                 && when.operations.as_ref().is_none_or(|ws| ws.iter().any(|w| has_operation(it, w)))
                 && when.flags.as_ref().is_none_or(|ws| ws.iter().any(|w| has_flag(it, w)))
+                && (when.functions.is_none() || rule.effect == Effect::Allow || it.calls)
         };
         let empty =
             [&when.operations, &when.flags].iter().any(|it| it.as_ref().is_some_and(Vec::is_empty))
@@ -214,7 +224,7 @@ impl Findings<'_> {
     fn lengths(&mut self, rule: &Rule) {
         let (by, when) = (&rule.principals, &rule.when);
         let words = |it: &Option<OneOrMany>| it.as_ref().map(|it| it.words().to_vec());
-        let lists: [(&str, Option<Vec<String>>); 11] = [
+        let lists: [(&str, Option<Vec<String>>); 12] = [
             (".principals.kind", words(&by.kind)),
             (".principals.groups", by.groups.clone()),
             (".principals.subjects", by.subjects.clone()),
@@ -225,6 +235,7 @@ impl Findings<'_> {
             (".when.class", words(&when.class)),
             (".when.operations", when.operations.clone()),
             (".when.resources", when.resources.clone()),
+            (".when.functions", when.functions.clone()),
             (".when.flags", when.flags.clone()),
         ];
         for (path, list) in lists {

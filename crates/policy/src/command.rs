@@ -37,17 +37,48 @@ pub struct Resource<'a> {
     pub access: Access,
 }
 
+/// Code on the target that an action has run: an SQL function.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// Its name as the action writes it.
+    pub name: &'a str,
+    /// Whether the name says which namespace the code is in; see [`Resource::qualified`].
+    pub qualified: bool,
+    /// Known to change nothing: an allow rule with `functions` need not name it.
+    pub harmless: bool,
+}
+
 /// One thing a command does: a SQL statement, a file operation, an API call.
 #[derive(Debug, Clone, Copy)]
 pub struct Action<'a> {
     /// The operation, in the protocol's words: `DELETE`, `GET`, `exec`.
     pub operation: &'a str,
-    /// The class, in the protocol's words: `read`, `write`.
+    /// The class, in the protocol's words: `read`, `write`. It takes each call that is not known
+    /// to be harmless for as bad as it may be.
     pub class: &'a str,
+    /// The class if those calls that a rule may vouch for were harmless; else the same.
+    pub class_without_calls: &'a str,
     /// What it touches.
     pub resources: &'a [Resource<'a>],
+    /// What it calls.
+    pub calls: &'a [Call<'a>],
     /// Flags that are set.
     pub flags: &'a [&'a str],
+}
+
+impl<'a> Action<'a> {
+    /// An action without calls, resources and flags.
+    #[must_use]
+    pub const fn plain(operation: &'a str, class: &'a str) -> Self {
+        Self {
+            operation,
+            class,
+            class_without_calls: class,
+            resources: &[],
+            calls: &[],
+            flags: &[],
+        }
+    }
 }
 
 /// All of what is asked for at once. Every action is judged; the worst verdict is the command's.
@@ -72,4 +103,6 @@ pub struct Vocabulary {
     pub operations: &'static [&'static str],
     /// Flags.
     pub flags: &'static [&'static str],
+    /// Whether its actions call anything, so that `functions` has a meaning.
+    pub calls: bool,
 }

@@ -90,7 +90,8 @@ pub struct When {
     /// Only this protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<OneOrMany>,
-    /// Classes of action, in the protocol's words.
+    /// Classes of action, in the protocol's words. A deny rule also matches an action that would
+    /// have the class but for what it calls: a read does not escape it by calling a function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<OneOrMany>,
     /// Operations, in the protocol's words, upper and lower case alike, wildcards allowed
@@ -105,6 +106,17 @@ pub struct When {
     /// `resources`, the same as `resources = ["*"]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<AccessWord>,
+    /// Names of code that the action calls (SQL functions, as written), wildcards allowed.
+    ///
+    /// On an allow rule: code that the author vouches for. The rule matches only if every call
+    /// that is not known to be harmless is named, and then `class` may also be the class that the
+    /// action has without its calls; an action without calls matches too. Without this list such
+    /// calls count in `class` as the worst that they may do.
+    ///
+    /// On a deny rule: it matches when *any* call does, harmless or not. A pattern without a dot
+    /// means the name in any schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub functions: Option<Vec<String>>,
     /// Any of these flags, in the protocol's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flags: Option<Vec<String>>,

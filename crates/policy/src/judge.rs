@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::check::{Known, Problem, check};
-use crate::command::{Access, Action, Command, Resource, Subject};
+use crate::command::{Access, Action, Call, Command, Resource, Subject};
 use crate::config::{AccessWord, Config, Effect, Fallback, OneOrMany, Rule};
 use crate::glob;
 
@@ -120,7 +120,7 @@ impl Policy {
 
     /// Decides a command: the worst verdict over its actions.
     pub fn judge(&self, subject: &Subject<'_>, command: &Command<'_>) -> Verdict {
-        let nothing = [Action { operation: "", class: "", resources: &[], flags: &[] }];
+        let nothing = [Action::plain("", "")];
         let actions = if command.actions.is_empty() { &nothing[..] } else { command.actions };
         let mut worst: Option<Verdict> = None;
         for action in actions {
@@ -179,10 +179,35 @@ fn matches(rule: &Rule, who: &Subject<'_>, command: &Command<'_>, action: &Actio
         })
         && any(rule.targets.as_deref(), |target| glob::matches(target, command.target))
         && any_word(when.protocol.as_ref(), |protocol| protocol == command.protocol)
-        && any_word(when.class.as_ref(), |class| class == action.class)
+        && class_matches(rule, action)
         && any(when.operations.as_deref(), |it| glob::matches_any_case(it, action.operation))
         && any(when.flags.as_deref(), |flag| action.flags.contains(&flag))
+        && calls_match(rule, action.calls)
         && resources_match(rule, action.resources)
+}
+
+/// An allow rule goes by the class as it stands, unless it vouches for what is called; any other
+/// by the class with and without it.
+fn class_matches(rule: &Rule, action: &Action<'_>) -> bool {
+    let either = rule.effect != Effect::Allow || rule.when.functions.is_some();
+    any_word(rule.when.class.as_ref(), |class| {
+        class == action.class || either && class == action.class_without_calls
+    })
+}
+
+fn calls_match(rule: &Rule, calls: &[Call<'_>]) -> bool {
+    let Some(patterns) = rule.when.functions.as_deref() else { return true };
+    if rule.effect == Effect::Allow {
+        let named = |call: &Call<'_>| patterns.iter().any(|it| glob::matches(it, call.name));
+        return calls.iter().all(|call| call.harmless || named(call));
+    }
+    let may_be = |pattern: &str, call: &Call<'_>| {
+        let own = call.name.rsplit('.').next().unwrap_or_default();
+        glob::matches(pattern, call.name)
+            || !call.qualified && glob::may_match(pattern, call.name)
+            || !pattern.contains('.') && glob::matches(pattern, own)
+    };
+    calls.iter().any(|call| patterns.iter().any(|pattern| may_be(pattern, call)))
 }
 
 fn any(list: Option<&[String]>, mut holds: impl FnMut(&str) -> bool) -> bool {

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use crate::{
-    Access, AccessWord, Action, Command, Config, DEFAULT_RULE, Effect, Fallback, Known, OneOrMany,
-    Policy, Principals, Resource, Rule, Subject, Verdict, Vocabulary, When, check,
+    Access, AccessWord, Action, Call, Command, Config, DEFAULT_RULE, Effect, Fallback, Known,
+    OneOrMany, Policy, Principals, Resource, Rule, Subject, Verdict, Vocabulary, When, check,
 };
 
 const WORDS: &[Vocabulary] = &[
@@ -13,8 +13,15 @@ const WORDS: &[Vocabulary] = &[
         classes: &["read", "write"],
         operations: &["SELECT", "DELETE", "DROP TABLE"],
         flags: &["missing_where", "multi"],
+        calls: true,
     },
-    Vocabulary { protocol: "ssh", classes: &["exec"], operations: &[], flags: &["pty"] },
+    Vocabulary {
+        protocol: "ssh",
+        classes: &["exec"],
+        operations: &[],
+        flags: &["pty"],
+        calls: false,
+    },
 ];
 const TARGETS: &[&str] = &["a", "ab", "b"];
 const KINDS: &[&str] = &["human", "agent"];
@@ -62,13 +69,15 @@ fn when() -> impl Strategy<Value = When> {
             prop::sample::select(&[AccessWord::Read, AccessWord::Write][..]),
         ),
         some_of(&["missing_where", "multi", "pty"]),
+        some_of(&["s.f", "s.*", "f", "*", "?.g"]),
     )
-        .prop_map(|(protocol, class, operations, resources, access, flags)| When {
+        .prop_map(|(protocol, class, operations, resources, access, flags, functions)| When {
             protocol,
             class,
             operations,
             resources,
             access,
+            functions,
             flags,
         })
 }
@@ -128,7 +137,9 @@ fn who() -> impl Strategy<Value = Who> {
 struct What {
     operation: String,
     class: String,
+    class_without_calls: String,
     resources: Vec<(String, bool, bool)>,
+    calls: Vec<(String, bool)>,
     flags: Vec<&'static str>,
 }
 
@@ -140,12 +151,18 @@ fn what() -> impl Strategy<Value = What> {
             (one_of(&["x.t", "y.t", "t", "x.u"]), any::<bool>(), any::<bool>()),
             0..3,
         ),
+        prop::collection::vec((one_of(&["s.f", "f", "t.g", "g"]), any::<bool>()), 0..3),
         prop::collection::vec(prop::sample::select(&["missing_where", "multi", "pty"][..]), 0..2),
     )
-        .prop_map(|(operation, class, resources, flags)| What {
+        .prop_map(|(operation, class_without_calls, resources, calls, flags)| What {
             operation,
-            class,
+            class: match class_without_calls.as_str() {
+                "read" if calls.iter().any(|(_, harmless)| !harmless) => "write".to_owned(),
+                same => same.to_owned(),
+            },
+            class_without_calls,
             resources,
+            calls,
             flags,
         })
 }
@@ -165,13 +182,29 @@ fn judge(policy: &Policy, who: &Who, protocol: &str, target: &str, actions: &[Wh
                 .collect()
         })
         .collect();
+    let calls: Vec<Vec<Call<'_>>> = actions
+        .iter()
+        .map(|it| {
+            it.calls
+                .iter()
+                .map(|(name, harmless)| Call {
+                    name,
+                    qualified: name.contains('.'),
+                    harmless: *harmless,
+                })
+                .collect()
+        })
+        .collect();
     let actions: Vec<Action<'_>> = actions
         .iter()
         .zip(&resources)
-        .map(|(it, resources)| Action {
+        .zip(&calls)
+        .map(|((it, resources), calls)| Action {
             operation: &it.operation,
             class: &it.class,
+            class_without_calls: &it.class_without_calls,
             resources,
+            calls,
             flags: &it.flags,
         })
         .collect();
@@ -206,6 +239,7 @@ proptest! {
             let Some(words) = WORDS.iter().find(|it| it.protocol == protocol) else { continue };
             let own = words.classes.contains(&what.class.as_str())
                 && (words.operations.is_empty() || words.operations.contains(&what.operation.as_str()))
+                && (words.calls || what.calls.is_empty())
                 && what.flags.iter().all(|flag| words.flags.contains(flag));
             if own {
                 let verdict = judge(&policy, who, protocol, target, std::slice::from_ref(what));
@@ -255,6 +289,42 @@ proptest! {
             && what.resources.iter().all(|(name, ..)| name.starts_with("x."));
         let verdict = judge(&Policy::unchecked(&config), &who, "sql", "a", &[what]);
         prop_assert_eq!(verdict.is_allow(), all);
+    }
+
+    /// A rule that allows reads and names functions lets nothing through that calls another one,
+    /// and one that names none lets nothing through that calls any.
+    #[test]
+    fn only_named_calls_are_reads(who in who(), what in what()) {
+        let rule = "[[rule]]\nname = 'x'\neffect = 'allow'\nwhen = { class = 'read'";
+        let named: Config = toml::from_str(&format!("{rule}, functions = ['s.f'] }}")).unwrap();
+        let plain: Config = toml::from_str(&format!("{rule} }}")).unwrap();
+        let unknown: Vec<&str> =
+            what.calls.iter().filter(|(_, harmless)| !harmless).map(|(name, _)| &**name).collect();
+        let read = what.class_without_calls == "read";
+        let by = |config: &Config| {
+            judge(&Policy::unchecked(config), &who, "sql", "a", std::slice::from_ref(&what))
+        };
+        prop_assert_eq!(by(&named).is_allow(), read && unknown.iter().all(|name| *name == "s.f"));
+        prop_assert_eq!(by(&plain).is_allow(), read && unknown.is_empty());
+    }
+
+    /// No call takes an action out of reach of a rule that denies.
+    #[test]
+    fn calling_something_escapes_no_refusal(who in who(), what in what()) {
+        let deny = |when: &str| -> Config {
+            toml::from_str(&format!(
+                "default = 'allow'\n[[rule]]\nname = 'x'\neffect = 'deny'\nwhen = {{ {when} }}"
+            )).unwrap()
+        };
+        let by = |config: &Config| {
+            judge(&Policy::unchecked(config), &who, "sql", "a", std::slice::from_ref(&what))
+        };
+        if what.class_without_calls == "read" {
+            prop_assert!(!by(&deny("class = 'read'")).is_allow());
+        }
+        let f = what.calls.iter().any(|(name, _)| name == "f" || name == "s.f");
+        prop_assert_eq!(by(&deny("functions = ['f']")).is_allow(), !f);
+        prop_assert_eq!(by(&deny("functions = ['s.f']")).is_allow(), !f);
     }
 
     /// The digest tells policies apart and is the same for the same rules.

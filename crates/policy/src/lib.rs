@@ -10,6 +10,10 @@
 //! (and `access`) of an **allow** rule must fit *every* resource of the action, and there must be
 //! one; those of a deny rule fit as soon as *any* does.
 //!
+//! An action may call code whose effect nobody here knows (an SQL function of a user's). Its class
+//! takes that code for the worst it may be, so a rule that allows reads does not allow
+//! `SELECT wipe()`; the `functions` of an allow rule name the code that its author vouches for.
+//!
 //! The crate knows no protocol: classes, operations and flags are words that each protocol brings
 //! in a [`Vocabulary`]. [`check`] reports every mistake in a configuration, also rules that can
 //! never fire; [`Policy::compile`] refuses a configuration with any.
@@ -30,7 +34,7 @@
 //!     when = { class = ["read"] }
 //! "#).unwrap();
 //! let words = Vocabulary {
-//!     protocol: "postgres", classes: &["read", "write"], operations: &[], flags: &[],
+//!     protocol: "postgres", classes: &["read", "write"], operations: &[], flags: &[], calls: true,
 //! };
 //! let known = Known { vocabularies: &[words], targets: None, kinds: None };
 //! let policy = Policy::compile(&config, &known).unwrap();
@@ -39,7 +43,7 @@
 //!     kind: "agent", issuer: "https://id", subject: "a1", groups: &[], on_behalf_of: &[],
 //! };
 //! let table = [Resource { name: "hr.payroll_2026", qualified: true, access: Access::Read }];
-//! let select = [Action { operation: "SELECT", class: "read", resources: &table, flags: &[] }];
+//! let select = [Action { resources: &table, ..Action::plain("SELECT", "read") }];
 //! let command = Command { protocol: "postgres", target: "orders-eu", actions: &select };
 //! let Verdict::Deny { rule, reason } = policy.judge(&agent, &command) else { panic!() };
 //! assert_eq!((&*rule, reason.as_deref()), ("no-payroll", Some("ask the finance team")));
@@ -55,6 +59,6 @@ mod judge;
 mod laws;
 
 pub use check::{Known, MAX_LIST_WORDS, MAX_RULES, Problem, ProblemKind, check};
-pub use command::{Access, Action, Command, Resource, Subject, Vocabulary};
+pub use command::{Access, Action, Call, Command, Resource, Subject, Vocabulary};
 pub use config::{AccessWord, Config, Effect, Fallback, OneOrMany, Principals, Rule, When};
 pub use judge::{DEFAULT_RULE, Policy, Verdict};

@@ -9,8 +9,15 @@ const WORDS: &[Vocabulary] = &[
         classes: &["session", "read", "write", "ddl"],
         operations: &["SELECT", "DELETE", "COPY", "DROP TABLE"],
         flags: &["missing_where"],
+        calls: true,
     },
-    Vocabulary { protocol: "ssh", classes: &["exec"], operations: &[], flags: &["pty"] },
+    Vocabulary {
+        protocol: "ssh",
+        classes: &["exec"],
+        operations: &[],
+        flags: &["pty"],
+        calls: false,
+    },
 ];
 
 fn problems(rules: &str) -> Vec<Problem> {
@@ -60,6 +67,10 @@ fn each_mistake_is_named_with_its_place() {
         ),
         ("deny", "when = { class = 'exec', flags = ['missing_where'] }", Unreachable, ".when"),
         ("deny", "when = { protocol = 'ssh', class = 'ddl' }", UnknownWord, ".when.class"),
+        ("deny", "when = { protocol = 'ssh', functions = ['f'] }", Unreachable, ".when.functions"),
+        ("deny", "when = { class = 'exec', functions = ['f'] }", Unreachable, ".when"),
+        ("allow", "when = { protocol = 'ssh', functions = ['f'] }", Unreachable, ".when.functions"),
+        ("allow", "when = { functions = [] }", Empty, ".when.functions"),
         ("deny", &long, TooLarge, ".targets"),
     ];
     for (effect, rest, kind, path) in table {
@@ -112,6 +123,19 @@ fn a_shadowed_rule_is_reported_with_what_shadows_it() {
     assert_eq!(dead(alive), None);
     let covered = rule("x", "deny", "when = { resources = ['hr.*'] }")
         + &rule("y", "allow", "when = { resources = ['hr.pay', 'hr.a?'] }");
+    assert_eq!(dead(covered).expect("dead").0, 1);
+    // Reads that call something are not reads to the first rule.
+    let alive = rule("x", "allow", "when = { class = 'read' }")
+        + &rule("y", "allow", "when = { class = 'read', functions = ['app.*'] }");
+    assert_eq!(dead(alive), None);
+    let alive = rule("x", "allow", "when = { class = 'read' }")
+        + &rule("y", "deny", "when = { class = 'read' }");
+    assert_eq!(dead(alive), None);
+    let covered = rule("x", "allow", "when = { class = 'read', functions = ['app.*'] }")
+        + &rule("y", "allow", "when = { class = 'read', functions = ['app.f'] }");
+    assert_eq!(dead(covered).expect("dead").0, 1);
+    let covered = rule("x", "deny", "when = { functions = ['f', 'g'] }")
+        + &rule("y", "deny", "when = { functions = ['g', 'f'] }");
     assert_eq!(dead(covered).expect("dead").0, 1);
 }
 

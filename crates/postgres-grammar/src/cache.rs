@@ -90,8 +90,12 @@ fn cost(key: &[u8], analysis: &Analysis) -> usize {
     fn statement(it: &Statement) -> usize {
         let outputs = it.outputs.as_ref().map_or(0, Vec::len);
         let columns = it.reads.columns.len() + it.reads.expression_columns.len();
-        let items =
-            it.tables.len() + it.functions.len() + outputs * 2 + it.parameters.len() + columns;
+        let items = it.tables.len()
+            + it.functions.len()
+            + it.unlisted.len()
+            + outputs * 2
+            + it.parameters.len()
+            + columns;
         let inner: usize = it.inner.iter().map(statement).sum();
         size_of::<Statement>() + it.range.len() + items * ITEM_BYTES + inner
     }

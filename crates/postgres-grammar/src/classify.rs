@@ -37,8 +37,10 @@ pub(crate) fn statement(context: &Context<'_>, node: &Node, range: Range<usize>)
         range,
         tag,
         class: Class::Session,
+        class_without_calls: Class::Session,
         tables: found.tables,
         functions: found.functions,
+        unlisted: found.unlisted,
         flags: found.flags,
         parameters: found.parameters,
         detail,
@@ -46,12 +48,17 @@ pub(crate) fn statement(context: &Context<'_>, node: &Node, range: Range<usize>)
         outputs: outputs(node),
         reads: reads::of(node),
     };
-    it.class = found.class.unwrap_or(Class::Unknown);
+    it.class_without_calls = found.class.unwrap_or(Class::Unknown);
+    it.class = it.class_without_calls;
+    if !it.unlisted.is_empty() {
+        it.class = it.class.max(Class::Write);
+    }
     if let Detail::Explain { analyze } = it.detail {
         it.flags.explain_analyze = analyze;
     }
     for below in inner {
         it.class = it.class.max(below.class);
+        it.class_without_calls = it.class_without_calls.max(below.class_without_calls);
         it.flags.missing_where |= below.flags.missing_where;
         it.inner.push(below);
     }
@@ -247,6 +254,7 @@ fn body_of(context: &Context<'_>, it: &mut Statement, language: &str, body: &str
     it.flags.dynamic_sql |= found.dynamic;
     for below in found.statements {
         it.class = it.class.max(below.class);
+        it.class_without_calls = it.class_without_calls.max(below.class_without_calls);
         for table in &below.tables {
             match it.tables.iter_mut().find(|t| t.schema == table.schema && t.name == table.name) {
                 Some(known) => known.access = known.access.max(table.access),
@@ -258,6 +266,12 @@ fn body_of(context: &Context<'_>, it: &mut Statement, language: &str, body: &str
                 it.functions.push(function.clone());
             }
         }
+        for call in &below.unlisted {
+            if !it.unlisted.contains(call) {
+                it.unlisted.push(call.clone());
+            }
+        }
+        it.flags.unlisted_function |= below.flags.unlisted_function;
         it.flags.missing_where |= below.flags.missing_where;
         it.flags.dangerous_function |= below.flags.dangerous_function;
         it.flags.dynamic_sql |= below.flags.dynamic_sql;

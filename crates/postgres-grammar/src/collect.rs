@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::functions;
+use crate::functions::harmless::is_system_operator;
+use crate::functions::{self, Effect};
 use crate::tree::{Node, Tree};
 use crate::types::{Access, Class, Flags, TableName, TableUse};
 
@@ -11,9 +12,10 @@ use crate::types::{Access, Class, Flags, TableName, TableUse};
 pub(crate) struct Found {
     pub(crate) tables: Vec<TableUse>,
     pub(crate) functions: Vec<String>,
+    pub(crate) unlisted: Vec<String>,
     pub(crate) parameters: Vec<u16>,
     pub(crate) flags: Flags,
-    /// The least class that what was found allows.
+    /// The least class that what was found allows, but for what is in `unlisted`.
     pub(crate) class: Option<Class>,
     /// CTE names in sight, and how often each: a text may have thousands, and ask for each.
     ctes: Vec<String>,
@@ -60,6 +62,9 @@ impl Found {
         match node.name {
             "RangeVar" => self.range_var(node, access),
             "FuncCall" => self.function(node),
+            "AExpr" => self.operator(&node.names("name")),
+            "SubLink" => self.operator(&node.names("oper_name")),
+            "SortBy" => self.operator(&node.names("use_op")),
             "ParamRef" => {
                 self.parameters.push(u16::try_from(node.int("number")).unwrap_or(u16::MAX))
             }
@@ -160,22 +165,58 @@ impl Found {
     fn function(&mut self, node: &Node) {
         let parts = node.names("funcname");
         let own = parts.last().copied().unwrap_or_default();
-        if functions::is_dangerous(own) {
-            self.flags.dangerous_function = true;
-            self.raise(Class::Admin);
-        }
+        let mut effect = functions::effect(&parts);
         if functions::DYNAMIC.binary_search(&own).is_ok() {
             self.flags.dynamic_sql = true;
         }
-        if own == "set_config" && sets_guarded(node) {
+        if own == "set_config" {
+            if sets_guarded(node) {
+                effect = Effect::Dangerous;
+            } else if matches!(*parts, [_] | ["pg_catalog", _]) {
+                // No more than SET, which is a session's own affair.
+                effect = Effect::Harmless;
+            }
+        }
+        if effect == Effect::Dangerous {
             self.flags.dangerous_function = true;
             self.raise(Class::Admin);
         }
-        let name = parts.join(".");
+        let name = joined(&parts);
         if self.called.insert(name.clone()) {
+            if effect == Effect::Unlisted {
+                self.unlisted(name.clone());
+            }
             self.functions.push(name);
         }
     }
+
+    fn operator(&mut self, parts: &[&str]) {
+        if parts.is_empty() || is_system_operator(parts) {
+            return;
+        }
+        let name = joined(parts);
+        // No function has such a name, so both can be told apart by it.
+        if self.called.insert(name.clone()) {
+            self.unlisted(name);
+        }
+    }
+
+    fn unlisted(&mut self, name: String) {
+        self.flags.unlisted_function = true;
+        self.unlisted.push(name);
+    }
+}
+
+/// `schema.name`. What has a dot or a quote inside is quoted: `"a.b"` is no function of a schema.
+fn joined(parts: &[&str]) -> String {
+    let quoted = |part: &&str| -> String {
+        if part.contains(['.', '"']) {
+            format!("\"{}\"", part.replace('"', "\"\""))
+        } else {
+            (*part).to_owned()
+        }
+    };
+    parts.iter().map(quoted).collect::<Vec<_>>().join(".")
 }
 
 /// `set_config` of a guarded setting, or of one that can't be told.

@@ -1,7 +1,14 @@
-//! The functions and settings that lift a statement to [`Class::Admin`](crate::Class::Admin).
+//! What is known of functions by their names, and the settings that need leave.
 //!
-//! A list can't be complete: extensions and users add functions. A target with secrets behind
-//! functions should restrict roles on the server too; this is a second line.
+//! [`DANGEROUS`] functions lift a statement to [`Class::Admin`](crate::Class::Admin). Those that
+//! are not known to be [harmless](harmless) lift it to [`Class::Write`](crate::Class::Write), for
+//! that is what they may do; they may do more, and so may whatever a name without a schema finds
+//! on the server. A target with secrets behind functions should restrict roles on the server too;
+//! this is a second line.
+
+pub mod harmless;
+
+pub use harmless::{Effect, effect};
 
 /// Functions (by their own name, whatever schema is written) that read or write server files, run
 /// hidden SQL, reach other hosts, signal backends, change settings or carry table data around the

@@ -4,6 +4,8 @@
 //! opinion on where a statement ends or what it is. What it can't parse is [`Class::Unknown`], the
 //! most dangerous class there is. The parser knows no catalog: which schema an unqualified name
 //! means, what a view reads or a function does is not in the text, and not in an [`Analysis`].
+//! Of functions and operators the names are known: PostgreSQL's own that change nothing are
+//! listed ([`functions::harmless`]), and a statement that calls any other may write.
 //!
 //! # Which statement has which class
 //!
@@ -11,7 +13,7 @@
 //! |---|---|
 //! | session | BEGIN…ROLLBACK PREPARED, SET/RESET/SHOW of settings not named below, DEALLOCATE, DISCARD, FETCH, MOVE, CLOSE, LISTEN, UNLISTEN, NOTIFY, CHECKPOINT is admin, SET CONSTRAINTS, EXECUTE (judge the PREPARE it names) |
 //! | read | SELECT, TABLE, VALUES, COPY … TO STDOUT, DECLARE CURSOR, LOCK |
-//! | write | INSERT, UPDATE, DELETE, MERGE, COPY … FROM STDIN, a CTE with one of them |
+//! | write | INSERT, UPDATE, DELETE, MERGE, COPY … FROM STDIN, a CTE with one of them; whatever calls a function or operator that is not known to be harmless ([`Statement::unlisted`]) |
 //! | ddl | CREATE/ALTER/DROP of tables, views, indexes, types, functions, …, TRUNCATE, SELECT INTO, CREATE TABLE AS, COMMENT, REINDEX, CLUSTER, VACUUM, ANALYZE, REFRESH |
 //! | admin | roles, GRANT/REVOKE, policies, ALTER SYSTEM, databases, tablespaces, extensions, languages, foreign data, publications, subscriptions, event triggers, COPY with file or PROGRAM, DO, CALL, LOAD, CHECKPOINT, SET ROLE / SESSION AUTHORIZATION / the settings in [`functions::GUARDED_SETTINGS`], the functions in [`functions::DANGEROUS`] |
 //! | unknown | what does not parse, is too long, too deep, or not UTF-8; a node this crate has no row for |

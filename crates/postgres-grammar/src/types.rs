@@ -11,7 +11,8 @@ pub enum Class {
     Session,
     /// Reads data: SELECT, TABLE, VALUES, COPY … TO STDOUT.
     Read,
-    /// Changes rows: INSERT, UPDATE, DELETE, MERGE, COPY … FROM STDIN, TRUNCATE is [`Class::Ddl`].
+    /// Changes rows: INSERT, UPDATE, DELETE, MERGE, COPY … FROM STDIN (TRUNCATE is
+    /// [`Class::Ddl`]); or may, by calling what isn't known to be harmless.
     Write,
     /// Changes the schema: CREATE, ALTER, DROP, TRUNCATE, SELECT INTO, REINDEX, VACUUM.
     Ddl,
@@ -93,11 +94,13 @@ pub struct Flags {
     pub dynamic_sql: bool,
     /// COPY with a file or a program on the server.
     pub server_file: bool,
+    /// Something is called that may write: see [`Statement::unlisted`].
+    pub unlisted_function: bool,
 }
 
 impl Flags {
     /// Every flag's name, for a policy vocabulary.
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 10] = [
         "missing_where",
         "explain_analyze",
         "multi",
@@ -107,6 +110,7 @@ impl Flags {
         "dangerous_function",
         "dynamic_sql",
         "server_file",
+        "unlisted_function",
     ];
 
     /// The names of the flags that are set.
@@ -121,6 +125,7 @@ impl Flags {
             self.dangerous_function,
             self.dynamic_sql,
             self.server_file,
+            self.unlisted_function,
         ];
         Self::NAMES.into_iter().zip(set).filter_map(|(name, on)| on.then_some(name))
     }
@@ -388,13 +393,20 @@ pub struct Statement {
     pub range: Range<usize>,
     /// PostgreSQL's command tag where it has one (`SELECT`, `CREATE TABLE`, …), without counts.
     pub tag: &'static str,
-    /// How dangerous.
+    /// How dangerous. At least [`Class::Write`] if anything is [`unlisted`](Self::unlisted).
     pub class: Class,
+    /// The class if everything that is [`unlisted`](Self::unlisted) were harmless.
+    pub class_without_calls: Class,
     /// Every table, view or sequence named, once each, in order of first use. CTE names are not
     /// tables.
     pub tables: Vec<TableUse>,
-    /// Every function and procedure called, `schema.name` as written, once each, in order.
+    /// Every function and procedure called, `schema.name` as written, once each, in order. A part
+    /// with a dot in it stands in double quotes.
     pub functions: Vec<String>,
+    /// Of the functions and operators, those that are not known to be
+    /// [harmless](crate::functions::effect), nor dangerous and so [`Class::Admin`]: they may
+    /// write. An operator is its symbol, `schema.###` or `###`.
+    pub unlisted: Vec<String>,
     /// What else a rule may ask for.
     pub flags: Flags,
     /// Parameter numbers (`$n`) used, ascending, once each.
@@ -462,8 +474,8 @@ pub enum ParseError {
     /// with something this crate can't lex in that mode.
     #[error("the statement text can't be analysed with standard_conforming_strings off")]
     Lexer,
-    /// The analysing thread could not be started (no memory or threads left): ours, not the
-    /// client's. Never cached.
+    /// The analysing thread could not be started (no memory or threads left), or died: ours, not
+    /// the client's. Never cached.
     #[error("the statement could not be analysed: no thread for the parser")]
     NoThread,
 }

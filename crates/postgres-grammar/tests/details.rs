@@ -10,8 +10,8 @@
 use std::sync::Arc;
 
 use postgres_grammar::{
-    Analysis, Analyzer, CopyDirection, CopyEnd, CopyFormat, Detail, Lexer, Limits, LiteralKind,
-    OutputColumn, Source, Statement, TableName,
+    Analysis, Analyzer, Class, CopyDirection, CopyEnd, CopyFormat, Detail, Lexer, Limits,
+    LiteralKind, OutputColumn, Source, Statement, TableName,
 };
 use proptest::prelude::*;
 
@@ -67,6 +67,21 @@ fn details_carry_names() {
     assert_eq!((&*body, understood), ("BEGIN NULL; END", true));
     assert_eq!(first("SELECT $2, $1, $2").parameters, [1, 2]);
     assert_eq!(first("SELECT lower(a), s.f(1), lower(b) FROM t").functions, ["lower", "s.f"]);
+    let calls =
+        first("SELECT lower(a), s.f(1), \"s.g\"(2) + 3, s.f(4), 5 OPERATOR(s.+) 6, 7 ### 8");
+    assert_eq!(calls.unlisted, ["s.f", "\"s.g\"", "s.+", "###"]);
+    assert_eq!(calls.functions, ["lower", "s.f", "\"s.g\""]);
+    assert_eq!((calls.class, calls.class_without_calls), (Class::Write, Class::Read));
+    for (sql, without) in [
+        ("PREPARE p AS SELECT f()", Class::Read),
+        ("COPY (SELECT f()) TO STDOUT", Class::Read),
+        ("INSERT INTO t SELECT f()", Class::Write),
+        ("SELECT f(), pg_read_file('x')", Class::Admin),
+        ("SELECT 1", Class::Read),
+    ] {
+        let it = first(sql);
+        assert_eq!((it.class_without_calls, it.class), (without, without.max(it.class)), "{sql}");
+    }
 }
 
 #[test]

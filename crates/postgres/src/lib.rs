@@ -31,7 +31,7 @@ mod upstream;
 
 pub use handshake::{Carrier, ClientTls};
 pub use postgres_wire::auth::{Methods, Secret};
-pub use proxy::{Config, HANDSHAKE_TIMEOUT, MAX_MESSAGE_BYTES, Proxy};
+pub use proxy::{Config, HANDSHAKE_TIMEOUT, MAX_MESSAGE_BYTES, MAX_SQL_BYTES, Proxy};
 pub use session::judge::VOCABULARY;
 pub use target::{ApplicationName, Databases, Role, RoleRule, Target, Upstream};
 

@@ -23,6 +23,7 @@ use crate::handshake::{self, Arrived, Carrier, ClientTls, HandshakeError, Opened
 use crate::refusal::{self, Told};
 use crate::relay::{Half, Relay};
 use crate::session::protect::Protection;
+use crate::session::reading::Readers;
 use crate::session::record::MEDIA;
 use crate::session::server::is_safe_encoding;
 use crate::session::{End, Machine, Parts};
@@ -34,6 +35,11 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest message that a session passes on, by its length field, unless configured. A
 /// message is held whole, for it has to be judged or masked.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+/// The longest SQL text that is analysed, in bytes, unless configured. A longer one has class
+/// `unknown`. Analysis takes time and memory in proportion; what is longer than
+/// [`postgres_grammar::QUICK_SQL_BYTES`] is analysed away from the threads that serve sessions, as
+/// many at once as the machine has cores.
+pub const MAX_SQL_BYTES: usize = postgres_grammar::DEFAULT_MAX_SQL_BYTES;
 
 /// What a proxy is made of.
 #[derive(Debug)]
@@ -50,6 +56,8 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// See [`MAX_MESSAGE_BYTES`].
     pub max_message_bytes: usize,
+    /// See [`MAX_SQL_BYTES`].
+    pub max_sql_bytes: usize,
 }
 
 impl Config {
@@ -63,6 +71,7 @@ impl Config {
             carrier: Carrier::Password,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             max_message_bytes: MAX_MESSAGE_BYTES,
+            max_sql_bytes: MAX_SQL_BYTES,
         }
     }
 }
@@ -74,7 +83,7 @@ pub struct Proxy(Arc<Inner>);
 struct Inner {
     gate: Gate,
     config: Config,
-    analyzer: Arc<Analyzer>,
+    readers: Readers,
     cancel: CancelKeys,
     limits: Limits,
 }
@@ -106,8 +115,10 @@ impl Proxy {
     pub fn new(gate: Gate, config: Config) -> Self {
         let large = config.max_message_bytes;
         let limits = Limits { large, ..Limits::DEFAULT };
-        let analyzer = Arc::new(Analyzer::new(GrammarLimits::default()));
-        Proxy(Arc::new(Inner { gate, config, analyzer, cancel: CancelKeys::default(), limits }))
+        let max_sql_bytes = config.max_sql_bytes;
+        let analyzer = Analyzer::new(GrammarLimits { max_sql_bytes, ..GrammarLimits::default() });
+        let readers = Readers::new(analyzer);
+        Proxy(Arc::new(Inner { gate, config, readers, cancel: CancelKeys::default(), limits }))
     }
 
     /// Serves one connection until it ends, or until `shutdown` is ready and the session is at
@@ -371,9 +382,9 @@ impl Inner {
     ) -> Result<Box<gate::Exchange>, Told> {
         let quoted = value.replace('\'', "''");
         let sql = format!("SET \"{}\" TO '{quoted}'", name.replace('"', "\"\""));
-        let analysis = self.analyzer.analyze(sql.as_bytes(), Default::default());
+        let analysis = self.readers.analyzer.analyze(sql.as_bytes(), Default::default());
         let class = analysis.class.name();
-        let action = Action { operation: "SET", class, resources: &[], flags: &[] };
+        let action = Action::plain("SET", class);
         let judgement = session.judge(&[action], "SET".into(), class);
         let fits = sql.len() <= gate::MAX_INLINE_TEXT;
         let draft = Draft {
@@ -421,7 +432,7 @@ impl Inner {
             .is_none_or(|(_, value)| value == "on");
         let machine = Machine::new(Parts {
             session: session.clone(),
-            analyzer: self.analyzer.clone(),
+            readers: self.readers.clone(),
             protection,
             standard_conforming_strings: scs,
         });
@@ -464,7 +475,7 @@ impl Inner {
         };
         let Cancellable { session, upstream, process_id, secret } = session;
         let class = Class::Session.name();
-        let action = Action { operation: "CANCEL", class, resources: &[], flags: &[] };
+        let action = Action::plain("CANCEL", class);
         let judgement = session.judge(&[action], "CANCEL".into(), class);
         let draft = Draft { via: "cancel", media: MEDIA, ..Draft::default() };
         let exchange = match session.submit(&judgement, draft) {

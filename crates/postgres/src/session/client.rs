@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use gate::{Judgement, Refusal, RefusalCause, Release, Submission};
 use masking::Sink;
-use postgres_grammar::{Analysis, Detail, Statement};
+use postgres_grammar::{Analysis, Detail, Lexer, Statement};
 use postgres_wire::frontend::{self, Bind, Message, Parse, Target};
 use postgres_wire::write;
 
 use super::judge::{FUNCTION_CALL, with_actions};
 use super::names::{Portal, Prepared};
 use super::queue::{Answering, Item};
+use super::reading::is_unread;
 use super::record::{Recorded, stranger};
 use super::{End, Flow, Machine};
 use crate::refusal::{self, Told};
@@ -26,6 +27,14 @@ impl Machine {
     /// [`Flow::Blocked`]: nothing was done; the same message is to be given again when
     /// [`Machine::poll_blocked`] has got on.
     pub(crate) fn on_client(&mut self, tag: u8, body: &[u8], frame: &[u8]) -> Result<Flow, End> {
+        let flow = self.follow(tag, body, frame)?;
+        if flow == Flow::Next {
+            self.reading.clear();
+        }
+        Ok(flow)
+    }
+
+    fn follow(&mut self, tag: u8, body: &[u8], frame: &[u8]) -> Result<Flow, End> {
         let message = frontend::parse(tag, body).map_err(End::client)?;
         if self.skip_to_sync && !matches!(message, Message::Sync | Message::Terminate) {
             // The server would read and ignore it.
@@ -101,38 +110,39 @@ impl Machine {
         ready_will_come
     }
 
-    /// Whether a text, sent where the server's settings can't be known, may be read in two ways.
-    fn is_ambiguous(&self, sql: &[u8], analysis: &Analysis) -> bool {
-        if !self.unsettled || !sql.contains(&b'\\') {
-            return false;
-        }
-        let mut other = self.lexer;
-        other.standard_conforming_strings = !other.standard_conforming_strings;
-        let other = self.analyzer.analyze(sql, other);
-        let tags = |analysis: &Analysis| -> Vec<&'static str> {
-            analysis.statements.iter().map(|statement| statement.tag).collect()
-        };
-        other.parse_error.is_some() != analysis.parse_error.is_some()
-            || tags(&other) != tags(analysis)
-            || other.class != analysis.class
+    /// A text's analysis, or `None` if it takes a while: the message is to be given again then.
+    fn analysis(&mut self, sql: &[u8], lexer: Lexer) -> Option<Arc<Analysis>> {
+        let found = self.reading.get(sql, lexer);
+        self.unpolled |= found.is_none();
+        found
     }
 
-    /// The judgement on a text; what may be read in two ways is forbidden.
-    fn judge_text(&self, sql: &[u8], analysis: &Analysis) -> Judgement {
-        let judgement = self.judge(&[analysis]);
-        if self.is_ambiguous(sql, analysis) {
-            let why = "its strings may be read in two ways here; send it after a Sync";
-            return judgement.forbid("ambiguous", why);
+    /// A text, and the judgement on it; `None` as in [`Machine::analysis`]. What may be read in
+    /// two ways, sent where the server's settings can't be known, is forbidden.
+    fn read(&mut self, sql: &[u8]) -> Option<(Arc<Analysis>, Judgement)> {
+        let analysis = self.analysis(sql, self.lexer)?;
+        let mut ambiguous = false;
+        if self.unsettled && sql.contains(&b'\\') {
+            let mut other = self.lexer;
+            other.standard_conforming_strings = !other.standard_conforming_strings;
+            ambiguous = differs(&*self.analysis(sql, other)?, &analysis);
         }
-        judgement
+        let mut judgement = self.judge(&[&analysis]);
+        if is_unread(&analysis) {
+            judgement = judgement.forbid("unread", "the proxy could not analyse it; send it again");
+        }
+        if ambiguous {
+            let why = "its strings may be read in two ways here; send it after a Sync";
+            judgement = judgement.forbid("ambiguous", why);
+        }
+        Some((analysis, judgement))
     }
 
     fn on_query(&mut self, sql: &[u8], frame: &[u8]) -> Result<Flow, End> {
         if self.must_settle(sql) {
             return Ok(Flow::Blocked);
         }
-        let analysis = self.analyzer.analyze(sql, self.lexer);
-        let judgement = self.judge_text(sql, &analysis);
+        let Some((analysis, judgement)) = self.read(sql) else { return Ok(Flow::Blocked) };
         let exposure = self.protection.exposure(&analysis, &self.names);
         let recorded = Recorded::statement(&self.masker, sql, &analysis, exposure);
         let submitted =
@@ -159,8 +169,7 @@ impl Machine {
         if self.must_settle(parse.query) {
             return Ok(Flow::Blocked);
         }
-        let analysis = self.analyzer.analyze(parse.query, self.lexer);
-        let judgement = self.judge_text(parse.query, &analysis);
+        let Some((analysis, judgement)) = self.read(parse.query) else { return Ok(Flow::Blocked) };
         let exposure = self.protection.exposure(&analysis, &self.names);
         if !judgement.allows() {
             let recorded = Recorded::statement(&self.masker, parse.query, &analysis, exposure);
@@ -221,7 +230,7 @@ impl Machine {
         }
         if definitions.is_empty() {
             // No text at all stands for the unknown: it can't be parsed.
-            definitions.push(self.analyzer.analyze(b"\0", self.lexer));
+            definitions.push(self.reading.nothing(b"\0"));
         }
         stranger(self, &definitions, name)
     }
@@ -312,14 +321,16 @@ impl Machine {
         let resource =
             policy::Resource { name: &text, qualified: true, access: policy::Access::Write };
         let class = postgres_grammar::Class::Admin.name();
-        let action =
-            policy::Action { operation: FUNCTION_CALL, class, resources: &[resource], flags: &[] };
+        let action = policy::Action {
+            resources: &[resource],
+            ..policy::Action::plain(FUNCTION_CALL, class)
+        };
         let mut judgement = self.session.judge(&[action], FUNCTION_CALL.into(), class);
         if self.protection.is_active() {
             judgement = judgement
                 .forbid(super::protect::RULE, "a function call can't be followed to its columns");
         }
-        let nothing = self.analyzer.analyze(b"", self.lexer);
+        let nothing = self.reading.nothing(b"");
         let exposure = self.protection.unknown();
         let recorded = Recorded::statement(&self.masker, text.as_bytes(), &nothing, exposure);
         let submitted = self
@@ -528,6 +539,16 @@ impl Machine {
             _ => self.protection.note_own(statement),
         }
     }
+}
+
+/// Whether two readings of a text tell of different statements.
+fn differs(one: &Analysis, other: &Analysis) -> bool {
+    let tags = |analysis: &Analysis| -> Vec<&'static str> {
+        analysis.statements.iter().map(|statement| statement.tag).collect()
+    };
+    one.parse_error.is_some() != other.parse_error.is_some()
+        || tags(one) != tags(other)
+        || one.class != other.class
 }
 
 /// The statement that a PREPARE or DECLARE defines, as a text of its own.

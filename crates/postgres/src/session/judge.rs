@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use policy::{Access, Action, Resource};
+use policy::{Access, Action, Call, Resource};
 use postgres_grammar::{self as grammar, Analysis, Class, Detail, Statement};
 use smallvec::SmallVec;
 
@@ -14,6 +14,7 @@ pub const VOCABULARY: policy::Vocabulary = policy::Vocabulary {
     classes: &["session", "read", "write", "ddl", "admin", "unknown"],
     operations: &[],
     flags: &Flags::NAMES,
+    calls: true,
 };
 
 use grammar::Flags;
@@ -26,10 +27,12 @@ pub(crate) const EMPTY: &str = "EMPTY";
 pub(crate) const FUNCTION_CALL: &str = "FUNCTION CALL";
 
 /// One action with room for what it borrows.
-struct Held {
+struct Held<'a> {
     operation: &'static str,
     class: &'static str,
+    class_without_calls: &'static str,
     resources: SmallVec<[(String, bool, Access); 4]>,
+    calls: SmallVec<[Call<'a>; 4]>,
     flags: SmallVec<[&'static str; 4]>,
 }
 
@@ -40,7 +43,7 @@ pub(crate) fn with_actions<T>(
     names: &Names,
     judge: impl FnOnce(&[Action<'_>], Cow<'static, str>, &'static str) -> T,
 ) -> T {
-    let mut held: SmallVec<[Held; 2]> = SmallVec::new();
+    let mut held: SmallVec<[Held<'_>; 2]> = SmallVec::new();
     for analysis in analyses {
         collect(analysis, names, &mut held, 0);
     }
@@ -64,7 +67,9 @@ pub(crate) fn with_actions<T>(
         .map(|(action, resources)| Action {
             operation: action.operation,
             class: action.class,
+            class_without_calls: action.class_without_calls,
             resources,
+            calls: &action.calls,
             flags: &action.flags,
         })
         .collect();
@@ -91,7 +96,7 @@ const MAX_EXECUTE_DEPTH: usize = 4;
 fn collect<'a>(
     analysis: &'a Analysis,
     names: &'a Names,
-    held: &mut SmallVec<[Held; 2]>,
+    held: &mut SmallVec<[Held<'a>; 2]>,
     depth: usize,
 ) {
     if analysis.parse_error.is_some() {
@@ -108,10 +113,10 @@ fn collect<'a>(
 /// What a statement holds counts as what it does: the body of PREPARE and DECLARE CURSOR may be
 /// run under many names later, EXPLAIN may run it now. So every meaning that a name can ever get
 /// in a session was judged when it was given.
-fn collect_statements(
-    statements: &[Statement],
-    names: &Names,
-    held: &mut SmallVec<[Held; 2]>,
+fn collect_statements<'a>(
+    statements: &'a [Statement],
+    names: &'a Names,
+    held: &mut SmallVec<[Held<'a>; 2]>,
     depth: usize,
 ) {
     for statement in statements {
@@ -149,11 +154,30 @@ fn unknown_name(statement: &Statement, names: &Names) -> Class {
     }
 }
 
-fn plain(operation: &'static str, class: Class) -> Held {
-    Held { operation, class: class.name(), resources: SmallVec::new(), flags: SmallVec::new() }
+fn plain<'a>(operation: &'static str, class: Class) -> Held<'a> {
+    Held {
+        operation,
+        class: class.name(),
+        class_without_calls: class.name(),
+        resources: SmallVec::new(),
+        calls: SmallVec::new(),
+        flags: SmallVec::new(),
+    }
 }
 
-fn action(statement: &Statement) -> Held {
+/// Everything that is called, and once more what of it may write.
+fn calls(statement: &Statement) -> SmallVec<[Call<'_>; 4]> {
+    let call = |harmless: bool| {
+        move |name| {
+            let name: &String = name;
+            Call { name, qualified: name.contains('.'), harmless }
+        }
+    };
+    let unlisted = statement.unlisted.iter().map(call(false));
+    unlisted.chain(statement.functions.iter().map(call(true))).collect()
+}
+
+fn action(statement: &Statement) -> Held<'_> {
     let resources = statement
         .tables
         .iter()
@@ -172,7 +196,9 @@ fn action(statement: &Statement) -> Held {
     Held {
         operation: statement.tag,
         class: statement.class.name(),
+        class_without_calls: statement.class_without_calls.name(),
         resources,
+        calls: calls(statement),
         flags: statement.flags.names().collect(),
     }
 }

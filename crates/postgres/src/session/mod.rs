@@ -10,6 +10,7 @@ pub(crate) mod mask;
 pub(crate) mod names;
 pub(crate) mod protect;
 pub(crate) mod queue;
+pub(crate) mod reading;
 pub(crate) mod record;
 pub(crate) mod server;
 
@@ -20,7 +21,7 @@ use std::task::{Context, Poll};
 use gate::{
     Admitted, ClientOutbox, Exchange, JournalError, Object, Release, Session, Spill, TargetOutbox,
 };
-use postgres_grammar::{Analyzer, Lexer};
+use postgres_grammar::Lexer;
 use postgres_wire::backend::TransactionStatus;
 use postgres_wire::frame::FrameError;
 use postgres_wire::{WireError, WriteError, write};
@@ -30,6 +31,7 @@ use smallvec::SmallVec;
 use self::mask::Masker;
 use self::names::{Names, Prepared};
 use self::queue::{Answering, Item};
+use self::reading::{Readers, Reading};
 use crate::refusal::{self, Told};
 
 /// Most messages that may wait for the server's answer; a client that pipelines more waits
@@ -57,6 +59,9 @@ pub(crate) enum End {
     /// The target's message can't be followed: the target's fault.
     #[error("the target broke the protocol: {0}")]
     Target(String),
+    /// The target went away without a word, or with less than a whole message: its fault.
+    #[error("target closed")]
+    TargetGone,
     /// The principal's lease is over.
     #[error("lease: {0}")]
     Lease(identity::EndReason),
@@ -83,6 +88,10 @@ impl End {
             End::Closed => None,
             End::Client(_) => Some(Told::fatal("08P01", format!("greffier: {self}"))),
             End::Target(_) => Some(Told::fatal("08006", format!("greffier: {self}"))),
+            End::TargetGone => Some(
+                Told::fatal("08006", "greffier: the target closed the connection")
+                    .hint("Whether what was under way was done is not known."),
+            ),
             End::Lease(reason) => Some(refusal::lease_over(reason)),
             End::Refused(why) => Some(Told::fatal("0A000", format!("greffier: {why}"))),
             End::Journal(error) => Some(refusal::unrecorded(*error)),
@@ -131,7 +140,7 @@ pub(crate) struct Machine {
     pub(crate) to_target: TargetOutbox,
     pub(crate) to_client: ClientOutbox,
     pub(crate) status: TransactionStatus,
-    analyzer: Arc<Analyzer>,
+    reading: Reading,
     masker: Masker,
     protection: protect::Protection,
     names: Names,
@@ -154,7 +163,7 @@ pub(crate) struct Machine {
     /// A command that waits for its long text or parameters to be durable: its frame is looked
     /// at again then.
     spilling: Option<Spilling>,
-    /// `spilling` has not been polled yet, so nothing will wake the session for it.
+    /// `spilling` or `reading` has not been polled yet, so nothing will wake the session for it.
     unpolled: bool,
     text_objects: Option<Kept>,
     parameter_objects: Option<Kept>,
@@ -162,6 +171,8 @@ pub(crate) struct Machine {
     unsettled: bool,
     /// A text waits until the server is ready again; the client is not read meanwhile.
     settling: bool,
+    /// The server has said itself why it closes.
+    pub(crate) fatal: bool,
     /// Room for a row as the record keeps it.
     kept: Vec<u8>,
 }
@@ -169,7 +180,7 @@ pub(crate) struct Machine {
 /// What a machine is made of.
 pub(crate) struct Parts {
     pub(crate) session: Session,
-    pub(crate) analyzer: Arc<Analyzer>,
+    pub(crate) readers: Readers,
     pub(crate) protection: protect::Protection,
     pub(crate) standard_conforming_strings: bool,
 }
@@ -182,7 +193,7 @@ impl Machine {
             to_target: TargetOutbox::default(),
             to_client: ClientOutbox::default(),
             status: TransactionStatus::Idle,
-            analyzer: parts.analyzer,
+            reading: Reading::new(parts.readers),
             masker,
             protection: parts.protection,
             names: Names::default(),
@@ -200,6 +211,7 @@ impl Machine {
             parameter_objects: None,
             unsettled: false,
             settling: false,
+            fatal: false,
             kept: Vec::new(),
         };
         machine.lexer.standard_conforming_strings = parts.standard_conforming_strings;
@@ -225,13 +237,17 @@ impl Machine {
     pub(crate) fn is_at_rest(&self) -> bool {
         self.queue.is_empty()
             && self.finishing.is_none()
+            && !self.reading.is_running()
             && self.status == TransactionStatus::Idle
             && self.to_client.is_empty()
     }
 
-    /// Whether the client may be read: the server owes not too many answers.
+    /// Whether the client may be read: the server owes not too many answers, and no message waits.
     pub(crate) fn takes_more(&self) -> bool {
-        self.queue.len() < MAX_QUEUE && self.spilling.is_none() && !self.settling
+        self.queue.len() < MAX_QUEUE
+            && self.spilling.is_none()
+            && !self.reading.is_running()
+            && !self.settling
     }
 
     /// Whether frames of the server can't be looked at now.
@@ -247,6 +263,7 @@ impl Machine {
     /// Goes on with what blocks the session, if anything does.
     pub(crate) fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         self.unpolled = false;
+        self.reading.poll(cx);
         if let Some((mut exchange, mut response)) = self.finishing.take() {
             match exchange.poll_finish(&mut response, cx)? {
                 Poll::Ready(release) => self.release(&release),

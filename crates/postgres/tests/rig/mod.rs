@@ -47,6 +47,9 @@ pub struct Plan {
     pub segments: u32,
     pub handshake_timeout: Duration,
     pub max_message_bytes: usize,
+    pub max_sql_bytes: usize,
+    /// Threads that serve sessions.
+    pub threads: usize,
     pub carrier: Carrier,
     /// How the log's files are opened; faults go here.
     pub io: Option<Arc<dyn audit_sink::io::Io>>,
@@ -76,6 +79,8 @@ impl Default for Plan {
             segments: 8,
             handshake_timeout: Duration::from_secs(10),
             max_message_bytes: postgres::MAX_MESSAGE_BYTES,
+            max_sql_bytes: postgres::MAX_SQL_BYTES,
+            threads: 2,
             carrier: Carrier::Password,
             io: None,
             dir: None,
@@ -114,7 +119,7 @@ impl Rig {
 
     pub fn with(upstream_port: u16, plan: Plan) -> Rig {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(plan.threads)
             .enable_all()
             .build()
             .unwrap();
@@ -137,6 +142,7 @@ impl Rig {
             carrier: plan.carrier.clone(),
             handshake_timeout: plan.handshake_timeout,
             max_message_bytes: plan.max_message_bytes,
+            max_sql_bytes: plan.max_sql_bytes,
         };
         let proxy = Proxy::new(gate.clone(), config);
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
