@@ -128,7 +128,8 @@ pub(crate) async fn open(tcp: TcpStream, tls: &ClientTls) -> Result<Opened, Hand
 
 /// SSLRequest, GSSENCRequest, or a startup packet in plain text.
 async fn before_tls(mut tcp: TcpStream, tls: &ClientTls) -> Result<Opened, HandshakeError> {
-    let mut asked_gss = false;
+    // Each may be asked for once, as the server has it (`ProcessStartupPacket`).
+    let (mut asked_tls, mut asked_gss) = (false, false);
     loop {
         // Exactly the request's bytes are read. What a client (or somebody in between) sends
         // behind them in plain text reaches the TLS handshake and breaks it: nothing can be
@@ -141,7 +142,13 @@ async fn before_tls(mut tcp: TcpStream, tls: &ClientTls) -> Result<Opened, Hands
                     tcp.write_all(b"S").await?;
                     return inside_tls(tcp, tls, false).await;
                 }
-                ClientTls::PlainText => tcp.write_all(b"N").await?,
+                ClientTls::PlainText if asked_tls => {
+                    return Err(HandshakeError::Order("a second SSLRequest"));
+                }
+                ClientTls::PlainText => {
+                    asked_tls = true;
+                    tcp.write_all(b"N").await?;
+                }
             },
             Opening::Packet { packet: Packet::GssEncRequest, .. } if !asked_gss => {
                 asked_gss = true;

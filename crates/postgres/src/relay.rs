@@ -88,7 +88,9 @@ impl Relay {
         .await;
         match end {
             Ok(()) | Err(Stop::End(End::Closed)) => ended("client closed", Some(End::Closed)),
-            Err(Stop::TargetClosed) => ended("target closed", None),
+            Err(Stop::TargetClosed) => {
+                ended("target closed", (!self.machine.fatal).then_some(End::TargetGone))
+            }
             Err(Stop::Shutdown) => ended("shutdown", None),
             Err(Stop::Io(side, error)) => ended(&format!("{side}: {error}"), None),
             Err(Stop::End(end)) => ended(&end.to_string(), Some(end)),

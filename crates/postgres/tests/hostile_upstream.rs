@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 
 use fake::{
-    Fake, complete, data_row, error, one_row, read_startup, ready, row_description, welcome,
+    Fake, complete, data_row, error, fatal, one_row, read_startup, ready, row_description, welcome,
 };
 use rig::{Plan, Rig};
 use wire::{Msg, Wire, bind, codes, describe, execute, firsts, msg, parse, q, sync};
@@ -183,6 +183,35 @@ fn attack_05_what_nobody_asked_for_ends_the_session() {
             "{what}: {last:?}"
         );
         rig.settle();
+    }
+}
+
+#[test]
+fn attack_05_a_server_that_dies_within_an_answer_is_told_of() {
+    let t = row_description(&["a"]);
+    let dying: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("behind a row", [t.clone(), data_row(&[b"1"])].concat(), "08006"),
+        ("within a row", [t.clone(), data_row(&[b"1"])[..8].to_vec()].concat(), "08006"),
+        ("before any answer", Vec::new(), "08006"),
+        // The server's own last word is the client's, too, and the only one.
+        ("with a reason", [t, fatal("57P01", "going down")].concat(), "57P01"),
+    ];
+    for (what, bytes, code) in dying {
+        let fake = Fake::raw(move |mut stream: TcpStream| {
+            let Some(_) = read_startup(&mut stream) else { return };
+            let _sent = stream.write_all(&welcome());
+            let _asked = fake::read_message(&mut stream);
+            let _sent = stream.write_all(&bytes);
+        });
+        let rig = Rig::start(fake.port);
+        let mut wire = Wire::session(rig.port, &rig.token("alice"));
+        wire.send(&q("SELECT 1"));
+        let messages = wire.rest();
+        assert_eq!(codes(&messages), [code], "{what}: {messages:?}");
+        assert_eq!(messages.last().unwrap().field(b'S'), "FATAL", "{what}");
+        rig.settle();
+        assert_eq!(rig.entries_of("response")[0]["outcome"], "lost", "{what}");
+        assert_eq!(rig.entries_of("session_end")[0]["reason"], "target closed", "{what}");
     }
 }
 

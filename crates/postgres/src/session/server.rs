@@ -253,6 +253,7 @@ impl Machine {
         cx: &mut Context<'_>,
     ) -> Result<Flow, End> {
         self.copy_in = false;
+        self.fatal |= error.is_fatal();
         if let Some(Item::Refused { told, release, simple, answered }) = self.queue.front_mut()
             && !*answered
             && !error.is_fatal()

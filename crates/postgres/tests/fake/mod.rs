@@ -153,6 +153,10 @@ pub fn data_row(cells: &[&[u8]]) -> Vec<u8> {
     msg(b'D', &body)
 }
 
+pub fn fatal(code: &str, text: &str) -> Vec<u8> {
+    msg(b'E', format!("SFATAL\0VFATAL\0C{code}\0M{text}\0\0").as_bytes())
+}
+
 pub fn error(code: &str, text: &str) -> Vec<u8> {
     msg(b'E', format!("SERROR\0VERROR\0C{code}\0M{text}\0\0").as_bytes())
 }
