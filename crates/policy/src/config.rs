@@ -114,7 +114,8 @@ pub struct When {
     /// calls count in `class` as the worst that they may do.
     ///
     /// On a deny rule: it matches when *any* call does, harmless or not. A pattern without a dot
-    /// means the name in any schema.
+    /// means the name in any schema; one with a dot also fits a name without a schema, if that
+    /// isn't known to be harmless.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub functions: Option<Vec<String>>,
     /// Any of these flags, in the protocol's words.

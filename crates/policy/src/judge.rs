@@ -202,10 +202,13 @@ fn calls_match(rule: &Rule, calls: &[Call<'_>]) -> bool {
         return calls.iter().all(|call| call.harmless || named(call));
     }
     let may_be = |pattern: &str, call: &Call<'_>| {
-        let own = call.name.rsplit('.').next().unwrap_or_default();
+        if !pattern.contains('.') {
+            let own = call.name.rsplit('.').next().unwrap_or_default();
+            return glob::matches(pattern, own);
+        }
+        // What is known to be harmless is known not to be in a namespace of somebody's.
         glob::matches(pattern, call.name)
-            || !call.qualified && glob::may_match(pattern, call.name)
-            || !pattern.contains('.') && glob::matches(pattern, own)
+            || !call.qualified && !call.harmless && glob::may_match(pattern, call.name)
     };
     calls.iter().any(|call| patterns.iter().any(|pattern| may_be(pattern, call)))
 }

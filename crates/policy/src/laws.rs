@@ -324,7 +324,8 @@ proptest! {
         }
         let f = what.calls.iter().any(|(name, _)| name == "f" || name == "s.f");
         prop_assert_eq!(by(&deny("functions = ['f']")).is_allow(), !f);
-        prop_assert_eq!(by(&deny("functions = ['s.f']")).is_allow(), !f);
+        let may = what.calls.iter().any(|(name, ok)| name == "s.f" || name == "f" && !ok);
+        prop_assert_eq!(by(&deny("functions = ['s.f']")).is_allow(), !may);
     }
 
     /// The digest tells policies apart and is the same for the same rules.
