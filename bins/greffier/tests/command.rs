@@ -135,6 +135,100 @@ async fn a_log_is_read_and_verified_and_damage_is_named() {
     assert_eq!(greffier(&outcome, &store, &other).status.code(), Some(2));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_statements_and_values_are_shown_and_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = dir.path().join("demo");
+    let outcome = log_with(&demo, |client| async move {
+        let long = format!("SELECT 'begin{}end' AS words", " word".repeat(30_000));
+        client.simple_query(&long).await.unwrap();
+        let value = format!("first{}last", " value".repeat(20_000));
+        client.query("SELECT $1 AS given", &[&value]).await.unwrap();
+    })
+    .await;
+    let store = outcome.store.clone();
+    let listed = text(&greffier(&outcome, &store, &["audit", "list", "--json"]));
+    let items: Vec<Value> =
+        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let show = |item: &Value, more: &[&str]| {
+        let id = format!("{}/{}", item["session"].as_str().unwrap(), item["command"]);
+        greffier(&outcome, &store, &[&["audit", "show", &id], more].concat())
+    };
+
+    let statement = items.iter().find(|item| !item["text_chunks"].is_null()).unwrap();
+    let short = text(&show(statement, &[]));
+    assert!(short.contains("SELECT 'begin") && !short.contains("end' AS words"), "{short}");
+    assert!(short.contains("more bytes of the statement (see --full)"), "{short}");
+    assert!(short.len() < 40_000, "{}", short.len());
+    assert!(text(&show(statement, &["--full"])).contains("word wordend' AS words"));
+
+    let bound = items.iter().find(|item| !item["parameter_chunks"].is_null()).unwrap();
+    let short = text(&show(bound, &["--rows", "0"]));
+    assert!(
+        short.contains("first value") && short.contains("values are cut (see --full)"),
+        "{short}"
+    );
+    assert!(!short.contains("valuelast"), "{short}");
+    let full = text(&show(bound, &["--full", "--json"]));
+    let full: Value = serde_json::from_str(&full).unwrap();
+    let given = full["exchange"]["parameters"][0]["value"].as_str().unwrap();
+    assert!(given.starts_with("first value") && given.ends_with("valuelast"));
+
+    // What was changed in the store is not shown.
+    for (item, chunks) in [(statement, "text_chunks"), (bound, "parameter_chunks")] {
+        let name = item[chunks][0].as_str().unwrap();
+        let blob = fs::read_dir(store.join("blobs")).unwrap().map(|entry| entry.unwrap().path());
+        let blob = blob.into_iter().find(|path| path.ends_with(name)).unwrap();
+        let mut bytes = fs::read(&blob).unwrap();
+        bytes[100] ^= 1;
+        fs::write(&blob, bytes).unwrap();
+        let refused = show(item, &["--full"]);
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(name), "{refused:?}");
+        assert!(refused.stdout.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_are_read_without_the_oldest() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = dir.path().join("demo");
+    let outcome = log_with(&demo, |client| async move {
+        for n in 0..900 {
+            // The demonstration's log is small: its store must keep up.
+            while client.simple_query(&format!("SELECT {n} AS n")).await.is_err() {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    })
+    .await;
+    let store = outcome.store.clone();
+    let all = text(&greffier(&outcome, &store, &["audit", "list", "--json", "--last", "0"]));
+    let newest = ["audit", "list", "--json", "--last", "7"];
+    let seven = text(&greffier(&outcome, &store, &newest));
+    assert_eq!(seven.lines().count(), 7);
+    assert!(all.ends_with(&seven));
+    assert!(seven.contains("SELECT 899 AS n") && seven.contains("SELECT 893 AS n"), "{seven}");
+    let last: Value = serde_json::from_str(seven.lines().last().unwrap()).unwrap();
+    let entry = format!("#{}", last["index"]);
+    let id = format!("{}/{}", last["session"].as_str().unwrap(), last["command"]);
+
+    // The first bundle is gone: whoever needs it fails, the others don't.
+    fs::remove_file(store.join("logs/demo/tile/entries/000")).unwrap();
+    assert_eq!(text(&greffier(&outcome, &store, &newest)), seven);
+    for shown in [&id, &entry] {
+        let shown = greffier(&outcome, &store, &["audit", "show", shown]);
+        assert!(text(&shown).contains("SELECT 899 AS n"), "{shown:?}");
+    }
+    let since = last["time"].as_str().unwrap();
+    let since = greffier(&outcome, &store, &["audit", "list", "--last", "1", "--since", since]);
+    assert!(text(&since).contains("SELECT 899 AS n"), "{since:?}");
+    for all in [&["audit", "list", "--last", "0"][..], &["audit", "list", "--principal", "nobody"]]
+    {
+        assert_eq!(greffier(&outcome, &store, all).status.code(), Some(2));
+    }
+}
+
 #[test]
 fn a_rule_that_can_never_fire_is_named_with_its_line() {
     let dir = tempfile::tempdir().unwrap();

@@ -68,6 +68,15 @@ pub struct Value {
     pub value: Option<String>,
 }
 
+impl From<&records::Parameter<'_>> for Value {
+    fn from(parameter: &records::Parameter<'_>) -> Self {
+        Value {
+            type_name: parameter.type_name.to_string(),
+            value: parameter.value.as_ref().map(|value| value.display().to_owned()),
+        }
+    }
+}
+
 /// A part of recorded bytes.
 #[derive(Debug, Clone)]
 pub enum Part {
@@ -174,12 +183,18 @@ pub struct Exchange {
     /// SHA-256 of the chunks that hold the statement, when it is long.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub text_chunks: Vec<String>,
+    /// The same, to be fetched.
+    #[serde(skip)]
+    pub text_parts: Vec<Part>,
     /// Bound values.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Value>,
     /// SHA-256 of the chunks that hold the bound values, when they are long.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parameter_chunks: Vec<String>,
+    /// The same, to be fetched.
+    #[serde(skip)]
+    pub parameter_parts: Vec<Part>,
     /// `allow`, `deny` or `hold`.
     pub verdict: String,
     /// The rule that decided.

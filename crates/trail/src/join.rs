@@ -131,10 +131,6 @@ impl Joiner {
                 return vec![Item::Unknown(Unknown { index, why })];
             }
         };
-        let value = |parameter: &records::Parameter<'_>| Value {
-            type_name: parameter.type_name.to_string(),
-            value: parameter.value.as_ref().map(|value| value.display().to_owned()),
-        };
         let names = |chunks: &[Chunk<'_>]| chunks.iter().map(|c| c.sha256.to_string()).collect();
         let exchange = Exchange {
             index,
@@ -148,8 +144,10 @@ impl Joiner {
             text: command.text.as_ref().map(|text| text.display().to_owned()),
             text_bytes: command.text_bytes,
             text_chunks: names(&command.text_chunks),
-            parameters: command.parameters.iter().map(value).collect(),
+            text_parts: command.text_chunks.iter().map(chunk).collect(),
+            parameters: command.parameters.iter().map(Value::from).collect(),
             parameter_chunks: names(&command.parameter_chunks),
+            parameter_parts: command.parameter_chunks.iter().map(chunk).collect(),
             verdict: command.verdict.into(),
             rule: command.rule.into(),
             reason: command.reason.map(Into::into),
@@ -188,12 +186,7 @@ impl Joiner {
         if self.keep_answers {
             // Parts that were released early come first; what is too large for entries is in
             // chunks, and then there is no last part.
-            parts.extend(
-                response.chunks.iter().map(|chunk| Part::Chunk {
-                    sha256: chunk.sha256.to_string(),
-                    bytes: chunk.bytes,
-                }),
-            );
+            parts.extend(response.chunks.iter().map(chunk));
             parts.extend(response.data.as_ref().and_then(inline));
         }
         let results = response.results.iter().map(|result| ResultSet {
@@ -271,6 +264,10 @@ fn instance(index: u64, time: Timestamp, body: &Body<'_>) -> Item {
         _ => String::new(),
     };
     Item::Instance(Instance { index, time, event: body.kind().to_owned(), text })
+}
+
+fn chunk(chunk: &Chunk<'_>) -> Part {
+    Part::Chunk { sha256: chunk.sha256.to_string(), bytes: chunk.bytes }
 }
 
 #[cfg(test)]

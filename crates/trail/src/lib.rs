@@ -18,6 +18,7 @@
 //! assert_eq!(trail::term::sanitise("\x1b[2Jgone"), "\\x1b[2Jgone");
 //! ```
 
+mod back;
 mod check;
 mod filter;
 mod frames;
@@ -26,6 +27,7 @@ mod join;
 mod read;
 pub mod term;
 
+pub use back::{Look, look_back};
 pub use check::{Checked, check};
 pub use filter::{Filter, NotAMoment, moment};
 pub use frames::{Answer, MAX_FRAME_BYTES, RowSet, answer};
@@ -34,4 +36,4 @@ pub use item::{
     Unknown, Value, Who,
 };
 pub use join::{Joiner, MAX_PENDING};
-pub use read::{ReadError, part_bytes, read};
+pub use read::{ReadError, part_bytes, read, spilled_text, spilled_values};

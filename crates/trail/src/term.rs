@@ -85,6 +85,10 @@ impl Style {
 /// The widest a cell of a table gets, in characters, unless set.
 pub const CELL_WIDTH: usize = 48;
 
+/// The widest a column is made for the sake of one of its cells, in characters: a longer cell
+/// shifts what is behind it (and a formatting width beyond 65,535 is a panic).
+const MAX_PADDED: usize = 256;
+
 /// Rows and columns in plain text. Cells are sanitised and cut.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -134,7 +138,7 @@ impl Table {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0).max(self.head.len());
         let width = |column: usize| {
             let all = self.rows.iter().chain([&self.head]).filter_map(|row| row.get(column));
-            all.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            all.map(|cell| cell.chars().count()).max().unwrap_or(0).min(MAX_PADDED)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let line = |row: &[String]| {
@@ -192,6 +196,17 @@ mod tests {
             table.render(Style::default()),
             " a          long\n wide cell  x\n y          \\x07\n"
         );
+    }
+
+    #[test]
+    fn a_very_long_cell_does_not_widen_the_others() {
+        let mut table = Table::new(["a", "b"]).cell_width(usize::MAX);
+        let long = "x".repeat(100_000);
+        table.row([long.as_str(), "end"]);
+        table.row(["y", "end"]);
+        let shown = table.render(Style::default());
+        assert!(shown.contains(&format!("{long}  end\n")));
+        assert!(shown.len() < 101_000, "{}", shown.len());
     }
 
     #[test]

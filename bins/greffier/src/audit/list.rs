@@ -1,12 +1,13 @@
 //! `greffier audit list`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
+use records::Timestamp;
 use trail::term::Table;
-use trail::{Item, Joiner};
+use trail::{Item, Joiner, Look, SessionClosed};
 
 use super::{Filters, HEAD, cells, json_line, time};
 use crate::error::Error;
@@ -36,7 +37,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     sessions: bool,
 
-    /// The newest so many; 0: all.
+    /// The newest so many; 0: all. No more of the log is read than it takes to find them.
     #[arg(long, value_name = "N", default_value_t = 100)]
     last: usize,
 
@@ -45,57 +46,59 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// Entries that the first look takes in for each line asked for: a command and its outcome make
+/// two, long answers more.
+const ENTRIES_A_LINE: u64 = 4;
+/// Entries that the first look takes in at least.
+const FIRST_LOOK: u64 = 1024;
+/// Entries of sessions side by side need not be in the order of their times; no more than by
+/// this, in microseconds.
+const DISORDER: i64 = 60_000_000;
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let (log, key) = arguments.place.open()?;
     let filter = arguments.filters.filter()?;
-    let mut newest = Newest { items: VecDeque::new(), limit: arguments.last };
-    let mut ends: BTreeMap<String, Item> = BTreeMap::new();
-    block_on(async {
-        let mut joiner = Joiner::new();
-        let each = |item: Item| match &item {
-            Item::SessionEnd(end) if arguments.sessions => {
-                ends.insert(end.session.clone(), item);
-            }
-            Item::SessionStart(_) if arguments.sessions && filter.fits(&item) => newest.add(item),
-            Item::Exchange(_) | Item::Refused(_) if !arguments.sessions && filter.fits(&item) => {
-                newest.add(item);
-            }
-            _ => {}
+    let last = arguments.last;
+    let listed = |item: &Item| match item {
+        Item::SessionStart(_) => arguments.sessions && filter.fits(item),
+        Item::Exchange(_) | Item::Refused(_) => !arguments.sessions && filter.fits(item),
+        _ => false,
+    };
+    let keep = |item: Item| {
+        let end = arguments.sessions && matches!(item, Item::SessionEnd(_));
+        (end || listed(&item)).then_some(item)
+    };
+    let enough = |look: &Look<'_>| {
+        let before = |since: Timestamp, began: Timestamp| {
+            began.unix_micros() < since.unix_micros().saturating_sub(DISORDER)
         };
-        trail::read(&log, &key, 0, &mut joiner, each).await?;
-        if !arguments.sessions {
-            joiner
-                .finish()
-                .into_iter()
-                .filter(|item| filter.fits(item))
-                .for_each(|i| newest.add(i));
-        }
-        Ok(())
+        let old = filter.since.zip(look.began).is_some_and(|(since, began)| before(since, began));
+        old || (last != 0 && look.items.iter().filter(|item| listed(item)).count() >= last)
+    };
+    let first = match (last, filter.since) {
+        (0, None) => u64::MAX,
+        (last, _) => FIRST_LOOK.max((last as u64).saturating_mul(ENTRIES_A_LINE)),
+    };
+    let mut items = block_on(async {
+        Ok(trail::look_back(&log, &key, first, Joiner::new, keep, enough).await?)
     })?;
-    let mut items = Vec::from(newest.items);
     // Outcomes come in another order than commands.
     items.sort_by_key(index);
+    let (mut items, rest): (Vec<Item>, Vec<Item>) = items.into_iter().partition(listed);
+    if last != 0 {
+        items.drain(..items.len().saturating_sub(last));
+    }
+    let ends = rest.into_iter().filter_map(|item| match item {
+        Item::SessionEnd(end) => Some((end.session.clone(), end)),
+        _ => None,
+    });
     let text = match (arguments.json, arguments.sessions) {
         (true, _) => items.iter().map(|item| json_line(item) + "\n").collect(),
-        (false, true) => sessions(&items, &ends),
+        (false, true) => sessions(&items, &ends.collect()),
         (false, false) => commands(&items),
     };
     std::io::stdout().write_all(text.as_bytes()).map_err(Error::Output)?;
     Ok(ExitCode::SUCCESS)
-}
-
-struct Newest {
-    items: VecDeque<Item>,
-    limit: usize,
-}
-
-impl Newest {
-    fn add(&mut self, item: Item) {
-        self.items.push_back(item);
-        if self.limit != 0 && self.items.len() > self.limit {
-            self.items.pop_front();
-        }
-    }
 }
 
 fn index(item: &Item) -> u64 {
@@ -115,16 +118,14 @@ fn commands(items: &[Item]) -> String {
     table.render(style())
 }
 
-fn sessions(items: &[Item], ends: &BTreeMap<String, Item>) -> String {
+fn sessions(items: &[Item], ends: &BTreeMap<String, SessionClosed>) -> String {
     let head = ["session", "began", "ended", "who", "for", "target", "from", "commands", "denied"];
     let mut table = Table::new(head);
     for item in items {
         let Item::SessionStart(start) = item else { continue };
         let (ended, commands, denied) = match ends.get(&start.session) {
-            Some(Item::SessionEnd(end)) => {
-                (time(end.time), end.commands.to_string(), end.denied.to_string())
-            }
-            _ => ("-".to_owned(), String::new(), String::new()),
+            Some(end) => (time(end.time), end.commands.to_string(), end.denied.to_string()),
+            None => ("-".to_owned(), String::new(), String::new()),
         };
         table.row([
             start.session.as_str(),

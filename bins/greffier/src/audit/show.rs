@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use audit_sink::store::Store;
 use clap::Args;
 use serde_json::json;
-use trail::term::{Style, Table, sanitise};
-use trail::{Answer, Exchange, Filter, Item, Joiner, Part, SessionOpened};
+use trail::term::{CELL_WIDTH, Style, Table, sanitise};
+use trail::{Answer, Exchange, Filter, Item, Joiner, Look, Part, SessionOpened};
 
 use super::{HEAD, cells, json_line, time};
 use crate::error::Error;
@@ -16,6 +16,12 @@ use crate::place::{Place, block_on, style};
 
 /// The most of a recorded answer that is fetched to show it, in bytes.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
+/// The most of a long statement that is shown unless all of it is asked for, in bytes.
+const MAX_TEXT: usize = 16 * 1024;
+/// Entries that the first look takes in.
+const FIRST_LOOK: u64 = 1024;
+/// The length of a session's whole id.
+const WHOLE_ID: usize = 36;
 /// What recorded answers of PostgreSQL are.
 const POSTGRES: &str = "postgres-backend";
 
@@ -35,6 +41,10 @@ pub(crate) struct Arguments {
     /// The most rows shown.
     #[arg(long, value_name = "N", default_value_t = 50)]
     rows: usize,
+
+    /// The whole statement, every value and every row, however long (up to 64 MiB of each).
+    #[arg(long)]
+    full: bool,
 
     /// JSON: the command with its rows, or one object a line for a session.
     #[arg(long)]
@@ -85,27 +95,34 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// Whether nothing older can belong to it.
+    fn is_whole(&self, items: &[Item]) -> bool {
+        match self {
+            // A beginning may be another session's, too: all of the log is looked at.
+            Wanted::Session(id) | Wanted::Command(id, _) if id.len() < WHOLE_ID => false,
+            Wanted::Session(_) => items.iter().any(|item| matches!(item, Item::SessionStart(_))),
+            Wanted::Command(..) | Wanted::Entry(_) => !items.is_empty(),
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let (log, key) = arguments.place.open()?;
     let wanted = Wanted::parse(&arguments.id)?;
     let text = block_on(async {
-        let mut found: Vec<Item> = Vec::new();
-        let mut joiner = Joiner::with_answers();
-        let keep = |found: &mut Vec<Item>, item: Item| {
-            if wanted.is(&item) {
-                // A session's answers are not shown, and may be large.
-                found.push(if matches!(wanted, Wanted::Session(_)) { bare(item) } else { item });
-            }
-        };
-        trail::read(&log, &key, 0, &mut joiner, |item| keep(&mut found, item)).await?;
-        joiner.finish().into_iter().for_each(|item| keep(&mut found, item));
+        // A session's answers are not shown, and may be large.
+        let lean = matches!(wanted, Wanted::Session(_));
+        let keep = |item: Item| wanted.is(&item).then(|| if lean { bare(item) } else { item });
+        let enough = |look: &Look<'_>| wanted.is_whole(look.items);
+        let mut found =
+            trail::look_back(&log, &key, FIRST_LOOK, Joiner::with_answers, keep, enough).await?;
+        if let ([Item::Exchange(exchange)], false) = (found.as_mut_slice(), lean) {
+            return shown(log.store(), exchange, arguments).await;
+        }
         match found.as_slice() {
             [] => {
                 Err(Error::Argument(format!("{}: nothing of the kind is on record", arguments.id)))
-            }
-            [Item::Exchange(exchange)] if !matches!(wanted, Wanted::Session(_)) => {
-                let answer = answer(log.store(), exchange, arguments.rows).await?;
-                Ok(command(exchange, answer.as_ref(), arguments.json))
             }
             items if arguments.json => Ok(items.iter().map(|i| json_line(i) + "\n").collect()),
             items => session(&arguments.id, items),
@@ -113,6 +130,48 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     })?;
     std::io::stdout().write_all(text.as_bytes()).map_err(Error::Output)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// One command with what is kept beside its entries.
+async fn shown(
+    store: &Store,
+    exchange: &mut Exchange,
+    arguments: &Arguments,
+) -> Result<String, Error> {
+    let (text, rows) = match arguments.full {
+        true => (MAX_ANSWER, usize::MAX),
+        false => (MAX_TEXT, arguments.rows),
+    };
+    let mut notes = Vec::new();
+    if let Some((whole, more)) = trail::spilled_text(store, exchange, text).await? {
+        exchange.text = Some(whole);
+        if more > 0 {
+            notes.push(format!("… and {more} more bytes of the statement{}", see(arguments)));
+        }
+    }
+    match trail::spilled_values(store, exchange, MAX_ANSWER).await? {
+        Some(values) => exchange.parameters = values,
+        None if exchange.parameter_parts.is_empty() => {}
+        None => notes.push(format!("the values are longer than {MAX_ANSWER} bytes: not shown")),
+    }
+    let long = |value: &trail::Value| {
+        value.value.as_ref().is_some_and(|text| text.chars().count() > CELL_WIDTH)
+    };
+    if !arguments.full && exchange.parameters.iter().any(long) {
+        notes.push("values are cut (see --full)".to_owned());
+    }
+    let answer = answer(store, exchange, rows).await?;
+    let shown = Shown {
+        exchange,
+        notes: &notes,
+        answer: answer.as_ref(),
+        width: if arguments.full { usize::MAX } else { CELL_WIDTH },
+    };
+    Ok(command(&shown, arguments.json))
+}
+
+fn see(arguments: &Arguments) -> &'static str {
+    if arguments.full { "" } else { " (see --full)" }
 }
 
 fn bare(mut item: Item) -> Item {
@@ -204,9 +263,19 @@ fn field(out: &mut String, style: Style, name: &str, value: &str) {
     let _infallible = writeln!(out, "{} {}", style.bold(&name), sanitise(value));
 }
 
-fn command(exchange: &Exchange, answer: Option<&Answer>, json: bool) -> String {
+/// A command, with what is kept beside its entries.
+struct Shown<'a> {
+    exchange: &'a Exchange,
+    notes: &'a [String],
+    answer: Option<&'a Answer>,
+    /// The most characters of a value.
+    width: usize,
+}
+
+fn command(shown: &Shown<'_>, json: bool) -> String {
+    let Shown { exchange, notes, answer, width } = *shown;
     if json {
-        return format!("{}\n", json!({ "exchange": exchange, "answer": answer }));
+        return format!("{}\n", json!({ "exchange": exchange, "notes": notes, "answer": answer }));
     }
     let style = style();
     let mut out = String::new();
@@ -230,24 +299,23 @@ fn command(exchange: &Exchange, answer: Option<&Answer>, json: bool) -> String {
         }
         None => out.push_str("  (not kept)\n"),
     }
-    if !exchange.text_chunks.is_empty() {
-        let text =
-            format!("{} bytes, in chunks: {}", exchange.text_bytes, exchange.text_chunks.join(" "));
-        field(&mut out, style, "the whole", &text);
-    }
     if !exchange.parameters.is_empty() {
-        let mut table = Table::new(["value", "type", "is"]).indent(2);
+        let mut table = Table::new(["value", "type", "is"]).indent(2).cell_width(width);
         for (number, value) in (1..).zip(&exchange.parameters) {
             let text = value.value.as_deref().unwrap_or("NULL");
             table.row([&format!("${number}"), value.type_name.as_str(), text]);
         }
         out.push_str(&table.render(style));
     }
-    outcome(&mut out, style, exchange, answer);
+    for note in notes {
+        let _infallible = writeln!(out, "  {}", sanitise(note));
+    }
+    outcome(&mut out, style, shown);
     out
 }
 
-fn outcome(out: &mut String, style: Style, exchange: &Exchange, answer: Option<&Answer>) {
+fn outcome(out: &mut String, style: Style, shown: &Shown<'_>) {
+    let Shown { exchange, answer, width, .. } = *shown;
     let Some(outcome) = &exchange.outcome else {
         return field(out, style, "outcome", exchange.outcome_word());
     };
@@ -273,7 +341,7 @@ fn outcome(out: &mut String, style: Style, exchange: &Exchange, answer: Option<&
     }
     let Some(answer) = answer else { return };
     for set in &answer.sets {
-        let mut table = Table::new(&set.columns).indent(2);
+        let mut table = Table::new(&set.columns).indent(2).cell_width(width);
         for row in &set.rows {
             table.row(row.iter().map(|cell| cell.as_deref().unwrap_or("NULL")));
         }
