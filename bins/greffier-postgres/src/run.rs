@@ -54,8 +54,6 @@ async fn serve_all(loaded: &Loaded) -> Result<(), RunError> {
         }
     };
     announce(loaded, &instance, &listening);
-    let verifier = instance.verifier.clone();
-    let fresh = tokio::spawn(async move { verifier.keep_fresh().await });
     let mut failure = None;
     let (first, second) = tokio::sync::oneshot::channel();
     let stop = async {
@@ -81,9 +79,7 @@ async fn serve_all(loaded: &Loaded) -> Result<(), RunError> {
             Err(_) => std::future::pending().await,
         }
     };
-    let drained = serve(listening, loaded.serve, stop, hurry).await;
-    fresh.abort();
-    let Drained { cut } = drained?;
+    let Drained { cut } = serve(listening, loaded.serve, stop, hurry).await?;
     if cut > 0 {
         tracing::warn!(connections = cut, "cut: they did not end in time");
     }

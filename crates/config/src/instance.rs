@@ -9,6 +9,7 @@ use audit_sink::{Log, LogConfig, OpenError, WaitError};
 use gate::local::LocalJournal;
 use gate::{Gate, JournalError};
 use records::{Body, ConfigLoaded};
+use tokio::task::JoinSet;
 
 use crate::load::Loaded;
 
@@ -59,8 +60,11 @@ pub struct Instance {
     pub chunks: ChunkDir,
     /// The one way through.
     pub gate: Gate,
-    /// Who may come in; run its [`keep_fresh`](identity::Verifier::keep_fresh) beside.
+    /// Who may come in. Its keys are kept fresh in the background while the instance lives, so
+    /// that a withdrawn key ends its sessions also when nobody logs in.
     pub verifier: identity::Verifier,
+    /// Keeps them; ends when dropped.
+    fresh: JoinSet<()>,
     program: String,
     host: String,
 }
@@ -107,8 +111,12 @@ impl Instance {
         let verifier = loaded.verifier.clone();
         let gate = Gate::new(Arc::new(verifier.clone()), loaded.policy.clone(), Arc::new(journal));
         let program = program.to_owned();
-        let instance = Instance { log, publisher, chunks, gate, verifier, program, host };
+        let fresh = JoinSet::new();
+        let mut instance =
+            Instance { log, publisher, chunks, gate, verifier, fresh, program, host };
         instance.record_start(loaded).await?;
+        let verifier = instance.verifier.clone();
+        instance.fresh.spawn(async move { verifier.keep_fresh().await });
         Ok(instance)
     }
 
