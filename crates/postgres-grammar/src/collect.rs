@@ -230,7 +230,7 @@ fn sets_guarded(call: &Node) -> bool {
         (Some(name), None) => {
             // The value isn't known: as bad as it can be.
             let name = name.to_ascii_lowercase();
-            functions::is_guarded_setting(&name, Some("?"))
+            functions::is_guarded_setting(&name, Some(functions::UNKNOWN_VALUE))
         }
         _ => true,
     }

@@ -150,7 +150,8 @@ pub(crate) const ROW_FUNCTIONS: &[&str] = &[
 /// Settings that SET (or `set_config`) must not change without leave: who acts, what runs, what is
 /// logged. Sorted. A setting with a dot (of an extension, such as `pgaudit.log`) is guarded too;
 /// `client_encoding` and `standard_conforming_strings` are guarded for values other than UTF8 and
-/// on.
+/// on, and `search_path` for those that put another schema before `pg_catalog`: `lower` would be
+/// somebody's.
 pub const GUARDED_SETTINGS: &[&str] = &[
     "allow_in_place_tablespaces",
     "allow_system_table_mods",
@@ -219,12 +220,26 @@ pub fn is_guarded_setting(name: &str, value: Option<&str>) -> bool {
         ("standard_conforming_strings", Some(value)) => {
             !["on", "true", "yes", "1"].iter().any(|ok| value.eq_ignore_ascii_case(ok))
         }
+        ("search_path", Some(value)) => hides_the_system(value),
         // The default is the server's, which may be anything.
-        ("client_encoding" | "names" | "standard_conforming_strings", None) => false,
+        ("client_encoding" | "names" | "standard_conforming_strings" | "search_path", None) => {
+            false
+        }
         // Going back to one's own role, settings and rights gives nothing new.
         ("role" | "session_authorization", None) => false,
         (name, _) => name.contains('.') || GUARDED_SETTINGS.binary_search(&name).is_ok(),
     }
+}
+
+/// The value of a setting that is only known when it is set.
+pub(crate) const UNKNOWN_VALUE: &str = "?";
+
+/// Whether a search path has `pg_catalog` in it behind another schema; without it, it comes first.
+fn hides_the_system(path: &str) -> bool {
+    let is_system = |schema: &str| {
+        schema.trim().trim_matches(['"', '\'']).trim().eq_ignore_ascii_case("pg_catalog")
+    };
+    path == UNKNOWN_VALUE || path.split(',').skip(1).any(is_system)
 }
 
 #[cfg(test)]

@@ -78,6 +78,8 @@ const WRITES: &[&str] = &[
     "SELECT 1 OPERATOR(app.+) 2",
     "SELECT 1 OPERATOR(public.###) 2",
     "SELECT app.lower('x')",
+    "SET search_path = app, pg_catalog; SELECT lower('x'::text)",
+    "SELECT set_config('search_path', 'app, \"pg_catalog\"', false)",
     "SELECT \"pg_catalog.now\"()",
     "SELECT \"app.price\"(1)",
     "WITH w AS (SELECT wipe()) SELECT * FROM w",
@@ -230,6 +232,9 @@ fn attack_09_functions_that_a_rule_names_are_reads() {
     ] {
         assert_eq!(codes(&wire.query(sql)), ["42501"], "{sql}");
     }
+    let answer = wire.query("SELECT app.price(4), wipe()");
+    let detail = answer.iter().find(|m| m.tag == b'E').unwrap().field(b'D');
+    assert!(detail.contains("app.price") && detail.contains("may write"), "{detail}");
     assert_eq!(kept(&pg), ALL_KEPT);
     assert_eq!(firsts(&wire.query("SELECT nextval('seq')")), ["1"]);
     assert_eq!(codes(&wire.query("SELECT setval('seq', 9)")), ["42501"]);

@@ -159,7 +159,7 @@ impl Machine {
             }
             Submitted::Refused(told, release) => {
                 write::query(&mut self.batch, REFUSED_SQL)?;
-                self.refuse(told, release, true);
+                self.refuse(naming_calls(told, &analysis), release, true);
             }
         }
         Ok(Flow::Next)
@@ -177,7 +177,7 @@ impl Machine {
                 self.draft("parse", recorded, |machine, draft| machine.submit(&judgement, draft))?;
             let Some(submitted) = submitted else { return Ok(Flow::Blocked) };
             if let Submitted::Refused(told, release) = submitted {
-                self.refuse_extended(told, release)?;
+                self.refuse_extended(naming_calls(told, &analysis), release)?;
             }
             return Ok(Flow::Next);
         }
@@ -539,6 +539,16 @@ impl Machine {
             _ => self.protection.note_own(statement),
         }
     }
+}
+
+/// Says of a refused statement what it calls that makes it a write: its text may not look like one.
+fn naming_calls(mut told: Told, analysis: &Analysis) -> Told {
+    if let (Some(detail), Some(name)) =
+        (&mut told.detail, analysis.statements.iter().find_map(|it| it.unlisted.first()))
+    {
+        detail.push_str(&format!(" It calls {name}, which may write."));
+    }
+    told
 }
 
 /// Whether two readings of a text tell of different statements.
