@@ -2,57 +2,21 @@
 //! each was mended and must stay so.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "a test")]
 
+mod common;
 mod fake;
+mod fault;
 mod rig;
 mod wire;
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use audit_sink::io::{FileIo, Io, SegmentFile};
+use common::{ALL_KEPT, DOUBLE, NO_DELETE, kept, plan, repair, server, state, syncs};
 use fake::Fake;
+use fault::Faulty;
 use rig::{Plan, Rig};
-use testbed::{PgOptions, Postgres, require};
+use testbed::Postgres;
 use wire::{V3_0, Wire, bind, codes, contains, describe, execute, firsts, parse, q, sync};
-
-/// What an operator writes who forbids operations by their names.
-const NO_DELETE: &str = r#"
-    default = "allow"
-    [[rule]]
-    name = "no-delete"
-    effect = "deny"
-    when = { operations = ["DELETE", "TRUNCATE*", "DROP *", "COPY*", "FUNCTION CALL"] }
-"#;
-
-fn plan(policy: &str) -> Plan {
-    Plan { policy: policy.into(), ..Plan::default() }
-}
-
-fn server() -> Option<Postgres> {
-    let pg = require(Postgres::start(PgOptions::default()))?;
-    pg.psql(SETUP).unwrap();
-    Some(pg)
-}
-
-fn kept(pg: &Postgres) -> String {
-    pg.psql("SELECT count(*), coalesce(max(v), '') FROM keep").unwrap()
-}
-
-const ALL_KEPT: &str = "3|c";
-
-const SETUP: &str = "
-    CREATE TABLE keep(id int, v text);
-    INSERT INTO keep VALUES (1, 'a'), (2, 'b'), (3, 'c');
-    CREATE SEQUENCE seq;
-    CREATE ROLE evil SUPERUSER LOGIN;
-    CREATE PROCEDURE wipe_proc() LANGUAGE sql AS 'DELETE FROM keep';
-    CREATE FUNCTION wipe() RETURNS int LANGUAGE sql AS 'DELETE FROM keep; SELECT 1';
-    CREATE FUNCTION wipe_op(int, int) RETURNS int LANGUAGE sql AS 'DELETE FROM keep; SELECT 1';
-    CREATE OPERATOR ### (LEFTARG = int, RIGHTARG = int, FUNCTION = wipe_op);
-    CREATE VIEW wiper AS SELECT wipe() AS w;
-";
 
 #[test]
 fn attack_06_encodings_that_hide_ascii_are_refused_under_every_name() {
@@ -173,42 +137,6 @@ fn attack_07_a_forbidden_statement_under_a_name_with_a_past_never_runs() {
     }
     assert!(fell.is_empty(), "ran what is forbidden: {fell:#?}");
 }
-
-/// How many ReadyForQuery these messages are answered with.
-fn syncs(bytes: &[u8]) -> usize {
-    let (mut rest, mut n) = (bytes, 0);
-    while !rest.is_empty() {
-        n += usize::from(rest[0] == b'S' || rest[0] == b'Q');
-        let len = u32::from_be_bytes(rest[1..5].try_into().unwrap()) as usize;
-        rest = &rest[len + 1..];
-    }
-    n
-}
-
-/// What must not change: rows, tables, sequences, large objects, roles.
-fn state(pg: &Postgres) -> String {
-    pg.psql(
-        "SELECT (SELECT string_agg(id || v, ',' ORDER BY id) FROM keep),
-            (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace),
-            (SELECT last_value || is_called::text FROM seq),
-            (SELECT count(*) FROM pg_largeobject_metadata),
-            (SELECT count(*) FROM pg_roles), (SELECT count(*) FROM pg_proc),
-            (SELECT count(*) FROM pg_db_role_setting)",
-    )
-    .unwrap()
-}
-
-/// Puts back what a statement changed.
-fn repair(pg: &Postgres) {
-    let _may_fail = pg.psql("ALTER TABLE gone RENAME TO keep");
-    let _may_fail = pg.psql("CREATE TABLE keep(id int, v text)");
-    pg.psql("TRUNCATE keep; INSERT INTO keep VALUES (1, 'a'), (2, 'b'), (3, 'c')").unwrap();
-    pg.psql("ALTER SEQUENCE seq RESTART; DROP TABLE IF EXISTS k2, k3, k9").unwrap();
-    pg.psql("SELECT lo_unlink(oid) FROM pg_largeobject_metadata").unwrap();
-}
-
-/// One statement to who reads backslashes as themselves, two to who does not.
-const DOUBLE: &str = r"SELECT 'a\', '; DELETE FROM keep; --'";
 
 #[test]
 fn attack_09_conforming_strings_turned_off_in_a_pipeline() {
@@ -409,12 +337,12 @@ fn attack_35_a_long_statement_that_is_only_prepared_does_not_hang() {
 
 #[test]
 fn attack_05_what_comes_right_behind_the_login_is_not_lost() {
-    // A notice and an error in the segment of ReadyForQuery: both were meant for the client.
+    // A notice and a last word in the segment of ReadyForQuery: both were meant for the client.
     let fake = Fake::raw(|mut stream| {
         use std::io::Write as _;
         let Some(_) = fake::read_startup(&mut stream) else { return };
         let notice = wire::msg(b'N', b"SNOTICE\0VNOTICE\0C00000\0Mhello\0\0");
-        let bytes = [fake::welcome(), notice, fake::error("57P01", "going away")].concat();
+        let bytes = [fake::welcome(), notice, fake::fatal("57P01", "going away")].concat();
         let _sent = stream.write_all(&bytes);
         let _query = fake::read_message(&mut stream);
     });
@@ -423,42 +351,6 @@ fn attack_05_what_comes_right_behind_the_login_is_not_lost() {
     let _gone = wire.try_send(&q("SELECT 1"));
     let messages = wire.rest();
     assert_eq!(codes(&messages), ["57P01"], "{messages:?}");
-}
-
-/// Files whose flush fails on demand.
-struct Faulty(Arc<AtomicBool>);
-
-impl Io for Faulty {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        Ok(Box::new(FaultyFile(FileIo.create(path)?, self.0.clone())))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        Ok(Box::new(FaultyFile(FileIo.open(path)?, self.0.clone())))
-    }
-}
-
-struct FaultyFile(Box<dyn SegmentFile>, Arc<AtomicBool>);
-
-impl SegmentFile for FaultyFile {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(bytes, offset)
-    }
-
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(bytes, offset)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        if self.1.load(SeqCst) {
-            return Err(io::Error::other("the disk is gone"));
-        }
-        self.0.sync_data()
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
 }
 
 #[test]

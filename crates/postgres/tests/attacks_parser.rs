@@ -2,59 +2,13 @@
 //! proxies fell to. What counts is the server: no row and no role has changed there.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+mod common;
 mod rig;
 mod wire;
 
+use common::{DOUBLE, NO_DELETE, READ_ONLY, repair, server, state};
 use rig::{Plan, Rig};
-use testbed::{PgOptions, Postgres, require};
 use wire::{V3_0, Wire, bind, codes, execute, firsts, msg, parse, q, sync, tags};
-
-const READ_ONLY: &str = r#"
-    default = "deny"
-    [[rule]]
-    name = "reads"
-    effect = "allow"
-    when = { class = ["read", "session"] }
-"#;
-
-const NO_DELETE: &str = r#"
-    default = "allow"
-    [[rule]]
-    name = "no-delete"
-    effect = "deny"
-    when = { operations = ["DELETE"] }
-"#;
-
-const SETUP: &str = "
-    CREATE TABLE keep(id int, v text);
-    INSERT INTO keep VALUES (1, 'a'), (2, 'b'), (3, 'c');
-    CREATE SEQUENCE seq;
-    CREATE ROLE evil SUPERUSER LOGIN;
-    CREATE PROCEDURE wipe_proc() LANGUAGE sql AS 'DELETE FROM keep';
-    CREATE FUNCTION wipe() RETURNS int LANGUAGE sql AS 'DELETE FROM keep; SELECT 1';
-    CREATE FUNCTION wipe_op(int, int) RETURNS int LANGUAGE sql AS 'DELETE FROM keep; SELECT 1';
-    CREATE OPERATOR ### (LEFTARG = int, RIGHTARG = int, FUNCTION = wipe_op);
-    CREATE VIEW wiper AS SELECT wipe() AS w;
-";
-
-fn server() -> Option<Postgres> {
-    let pg = require(Postgres::start(PgOptions::default()))?;
-    pg.psql(SETUP).unwrap();
-    Some(pg)
-}
-
-/// What must not change: rows, tables, sequences, large objects, roles.
-fn state(pg: &Postgres) -> String {
-    pg.psql(
-        "SELECT (SELECT string_agg(id || v, ',' ORDER BY id) FROM keep),
-            (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace),
-            (SELECT last_value || is_called::text FROM seq),
-            (SELECT count(*) FROM pg_largeobject_metadata),
-            (SELECT count(*) FROM pg_roles), (SELECT count(*) FROM pg_proc),
-            (SELECT count(*) FROM pg_db_role_setting)",
-    )
-    .unwrap()
-}
 
 /// Texts that do something, in words that a sloppy reader takes for reading.
 fn writers(file: &str) -> Vec<String> {
@@ -209,15 +163,6 @@ fn attack_09_nothing_changes_under_a_policy_that_allows_reading() {
     assert!(fell.is_empty(), "{} changed something: {fell:#?}", fell.len());
 }
 
-/// Puts back what a statement changed.
-fn repair(pg: &Postgres) {
-    let _may_fail = pg.psql("ALTER TABLE gone RENAME TO keep");
-    let _may_fail = pg.psql("CREATE TABLE keep(id int, v text)");
-    pg.psql("TRUNCATE keep; INSERT INTO keep VALUES (1, 'a'), (2, 'b'), (3, 'c')").unwrap();
-    pg.psql("ALTER SEQUENCE seq RESTART; DROP TABLE IF EXISTS k2, k3, k9").unwrap();
-    pg.psql("SELECT lo_unlink(oid) FROM pg_largeobject_metadata").unwrap();
-}
-
 #[test]
 fn attack_09_nobody_becomes_somebody_else() {
     let Some(pg) = server() else { return };
@@ -239,9 +184,6 @@ fn attack_09_nobody_becomes_somebody_else() {
 
 /// Whether the text follows in the same segment.
 const PIPELINED: [bool; 1] = [false];
-
-/// One statement to who reads backslashes as themselves, two to who does not.
-const DOUBLE: &str = r"SELECT 'a\', '; DELETE FROM keep; --'";
 
 #[test]
 fn attack_09_conforming_strings_turned_off_on_the_way() {

@@ -2,50 +2,16 @@
 //! and 8 of the list of attacks that other proxies fell to.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+mod common;
 mod rig;
 mod wire;
 
-use rig::{Plan, Rig};
-use testbed::{PgOptions, Postgres, require};
+use common::{ALL_KEPT, NO_DELETE, READ_ONLY, kept, plan, server, syncs};
+use rig::Rig;
 use wire::{
     Msg, V3_0, V3_2, Wire, bind, cancel, close, codes, describe, execute, firsts, msg, parse, q,
     statuses, sync, tags,
 };
-
-const READ_ONLY: &str = r#"
-    default = "deny"
-    [[rule]]
-    name = "reads"
-    effect = "allow"
-    when = { class = ["read", "session"] }
-"#;
-
-/// What an operator writes who forbids operations by their names.
-const NO_DELETE: &str = r#"
-    default = "allow"
-    [[rule]]
-    name = "no-delete"
-    effect = "deny"
-    when = { operations = ["DELETE", "TRUNCATE*", "DROP *", "COPY*", "FUNCTION CALL"] }
-"#;
-
-fn plan(policy: &str) -> Plan {
-    Plan { policy: policy.into(), ..Plan::default() }
-}
-
-fn server() -> Option<Postgres> {
-    let pg = require(Postgres::start(PgOptions::default()))?;
-    pg.psql("CREATE TABLE keep(id int, v text)").unwrap();
-    pg.psql("INSERT INTO keep VALUES (1, 'a'), (2, 'b'), (3, 'c')").unwrap();
-    pg.psql("CREATE ROLE evil SUPERUSER LOGIN").unwrap();
-    Some(pg)
-}
-
-fn kept(pg: &Postgres) -> String {
-    pg.psql("SELECT count(*), coalesce(max(v), '') FROM keep").unwrap()
-}
-
-const ALL_KEPT: &str = "3|c";
 
 // ---- 7: around a verdict by the extended protocol ----
 
@@ -113,17 +79,6 @@ fn attack_07_a_forbidden_statement_prepared_in_any_way_never_runs() {
         }
     }
     assert!(fell.is_empty(), "ran what is forbidden: {fell:#?}");
-}
-
-/// How many ReadyForQuery these messages are answered with.
-fn syncs(bytes: &[u8]) -> usize {
-    let (mut rest, mut n) = (bytes, 0);
-    while !rest.is_empty() {
-        n += usize::from(rest[0] == b'S' || rest[0] == b'Q');
-        let len = u32::from_be_bytes(rest[1..5].try_into().unwrap()) as usize;
-        rest = &rest[len + 1..];
-    }
-    n
 }
 
 #[test]

@@ -1,32 +1,15 @@
 //! Attacks by startup parameters: item 6 of the list of attacks that other proxies fell to.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+mod common;
 mod fake;
 mod rig;
 mod wire;
 
+use common::{READ_ONLY, plan, server};
 use fake::{Fake, one_row};
-use rig::{Plan, Rig};
-use testbed::{PgOptions, Postgres, require};
+use rig::Rig;
 use wire::{V3_0, Wire, contains, firsts, startup};
-
-const READ_ONLY: &str = r#"
-    default = "deny"
-    [[rule]]
-    name = "reads"
-    effect = "allow"
-    when = { class = ["read", "session"] }
-"#;
-
-fn plan(policy: &str) -> Plan {
-    Plan { policy: policy.into(), ..Plan::default() }
-}
-
-fn server() -> Option<Postgres> {
-    let pg = require(Postgres::start(PgOptions::default()))?;
-    pg.psql("CREATE ROLE evil SUPERUSER LOGIN").unwrap();
-    Some(pg)
-}
 
 #[test]
 fn attack_06_a_role_by_any_startup_parameter_is_judged() {
