@@ -68,37 +68,4 @@ fn canonical(type_name: &str, value: &str) -> String {
     }
 }
 
-#[test]
-fn psql() {
-    plays_the_script(Client::Psql);
-}
-
-#[test]
-fn pgbench() {
-    plays_the_script(Client::Pgbench);
-}
-
-#[test]
-fn psycopg() {
-    plays_the_script(Client::Psycopg);
-}
-
-#[test]
-fn asyncpg() {
-    plays_the_script(Client::Asyncpg);
-}
-
-#[test]
-fn node_postgres() {
-    plays_the_script(Client::NodePostgres);
-}
-
-#[test]
-fn pgjdbc() {
-    plays_the_script(Client::Pgjdbc);
-}
-
-#[test]
-fn pgx() {
-    plays_the_script(Client::Pgx);
-}
+testbed::test_every_client!(plays_the_script);

@@ -275,3 +275,22 @@ fn statement(line: &str) -> Result<Statement, Error> {
     };
     read().ok_or_else(|| Error::failed("reading what a client printed", line))
 }
+
+/// A test for each client, named after it, which gives it to this function.
+#[macro_export]
+macro_rules! test_every_client {
+    ($plays:path) => {
+        $crate::test_every_client! { $plays;
+            psql Psql, pgbench Pgbench, psycopg Psycopg, asyncpg Asyncpg,
+            node_postgres NodePostgres, pgjdbc Pgjdbc, pgx Pgx
+        }
+    };
+    ($plays:path; $($name:ident $client:ident),*) => {
+        $(
+            #[test]
+            fn $name() {
+                $plays($crate::clients::Client::$client);
+            }
+        )*
+    };
+}
