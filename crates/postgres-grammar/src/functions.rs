@@ -1,7 +1,7 @@
 //! What is known of functions by their names, and the settings that need leave.
 //!
 //! [`DANGEROUS`] functions lift a statement to [`Class::Admin`](crate::Class::Admin). Those that
-//! are not known to be [harmless](harmless) lift it to [`Class::Write`](crate::Class::Write), for
+//! are not known to be [harmless] lift it to [`Class::Write`](crate::Class::Write), for
 //! that is what they may do; they may do more, and so may whatever a name without a schema finds
 //! on the server. A target with secrets behind functions should restrict roles on the server too;
 //! this is a second line.

@@ -2,7 +2,7 @@
 //! still be a read.
 //!
 //! Three lists. `harmless.txt` is made by a query on a server (`harmless.sql`, which says how):
-//! every function of the system's none of whose forms is VOLATILE. [`VOLATILE`] and [`LATER`] are
+//! every function of the system's none of whose forms is VOLATILE. [`VOLATILE`] and `LATER` are
 //! kept by hand. What is in none of them may write: functions of users and extensions, and the
 //! system's own that do (`nextval`, `setval`, `pg_notify`, advisory locks, …).
 
