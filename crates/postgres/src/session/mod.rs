@@ -24,6 +24,7 @@ use gate::{
 use postgres_grammar::Lexer;
 use postgres_wire::backend::TransactionStatus;
 use postgres_wire::frame::FrameError;
+use postgres_wire::write::Severity;
 use postgres_wire::{WireError, WriteError, write};
 use records::Response;
 use smallvec::SmallVec;
@@ -94,7 +95,10 @@ impl End {
             ),
             End::Lease(reason) => Some(refusal::lease_over(reason)),
             End::Refused(why) => Some(Told::fatal("0A000", format!("greffier: {why}"))),
-            End::Journal(error) => Some(refusal::unrecorded(*error)),
+            // A command that meets a full log is refused; an answer that does ends the session.
+            End::Journal(error) => {
+                Some(Told { severity: Severity::Fatal, ..refusal::unrecorded(*error) })
+            }
         }
     }
 }
