@@ -14,6 +14,15 @@ pub trait Journal: Send + Sync + 'static {
     /// [`JournalError::Full`] for now, or [`JournalError::Failed`] for good: nothing was taken.
     fn append(&self, entry: Vec<u8>) -> Result<u64, JournalError>;
 
+    /// As [`Journal::append`], for an entry that nobody waits for now: the journal may take a few
+    /// milliseconds longer until it is durable, unless it is waited for.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    fn append_soon(&self, entry: Vec<u8>) -> Result<u64, JournalError> {
+        self.append(entry)
+    }
+
     /// Entries below this index are durable: they survive a crash of this machine. Cheap.
     fn durable(&self) -> u64;
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use audit_sink::store::{ChunkDir, ChunkError, ChunkWriter, Publisher};
-use audit_sink::{AppendError, Log, WaitError, Waiter};
+use audit_sink::{AppendError, Log, Ticket, WaitError, Waiter};
 use bytes::{Bytes, BytesMut};
 
 use crate::journal::{Journal, JournalError, Mark, Object, Progress, Recording, Wait};
@@ -25,20 +25,34 @@ impl LocalJournal {
     pub fn new(log: Log, publisher: Arc<Publisher>, chunks: ChunkDir) -> Self {
         LocalJournal { log, publisher, chunks }
     }
+
+    fn still_works(&self) -> Result<(), JournalError> {
+        if self.chunks.has_failed() || self.publisher.has_stopped() {
+            return Err(JournalError::Failed);
+        }
+        Ok(())
+    }
+}
+
+fn taken(answer: Result<Ticket, AppendError>) -> Result<u64, JournalError> {
+    match answer {
+        Ok(ticket) => Ok(ticket.index),
+        Err(AppendError::RingFull | AppendError::QueueFull) => Err(JournalError::Full),
+        Err(AppendError::TooLarge { len, .. }) => Err(JournalError::TooLarge { bytes: len }),
+        Err(AppendError::Failed(_)) => Err(JournalError::Failed),
+        Err(AppendError::Closed) => Err(JournalError::Closed),
+    }
 }
 
 impl Journal for LocalJournal {
     fn append(&self, entry: Vec<u8>) -> Result<u64, JournalError> {
-        if self.chunks.has_failed() || self.publisher.has_stopped() {
-            return Err(JournalError::Failed);
-        }
-        match self.log.append(entry) {
-            Ok(ticket) => Ok(ticket.index),
-            Err(AppendError::RingFull | AppendError::QueueFull) => Err(JournalError::Full),
-            Err(AppendError::TooLarge { len, .. }) => Err(JournalError::TooLarge { bytes: len }),
-            Err(AppendError::Failed(_)) => Err(JournalError::Failed),
-            Err(AppendError::Closed) => Err(JournalError::Closed),
-        }
+        self.still_works()?;
+        taken(self.log.append(entry))
+    }
+
+    fn append_soon(&self, entry: Vec<u8>) -> Result<u64, JournalError> {
+        self.still_works()?;
+        taken(self.log.append_soon(entry))
     }
 
     fn durable(&self) -> u64 {

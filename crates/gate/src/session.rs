@@ -359,6 +359,12 @@ impl Session {
         self.0.journal.append(entry.to_json())
     }
 
+    /// As `append`, for an entry that nothing waits for.
+    pub(crate) fn append_soon(&self, body: Body<'_>) -> Result<u64, JournalError> {
+        let entry = Entry::new(Timestamp::now(), crate::salt()?, &*self.0.id, body);
+        self.0.journal.append_soon(entry.to_json())
+    }
+
     pub(crate) fn journal(&self) -> &dyn Journal {
         &*self.0.journal
     }

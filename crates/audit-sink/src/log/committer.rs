@@ -1,19 +1,21 @@
 //! The thread that makes batches durable.
 //!
-//! It has no timer: while one flush runs, entries gather; when it is done they
-//! become the next frame. It is a thread of its own, because a flush that has to
-//! queue behind other blocking work takes many times as long.
+//! While one flush runs, entries gather; when it is done they become the next
+//! frame. Entries that nobody waits for begin no flush of their own: they gather
+//! until somebody waits, or for a few milliseconds ([`GATHER`]). It is a thread of
+//! its own, because a flush that has to queue behind other blocking work takes
+//! many times as long.
 
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tlog::{CompactRange, Hash, Signer};
 
 use super::Shared;
-use super::state::{Batch, HeadState, Phase};
+use super::state::{Batch, GATHER, HeadState, Phase, Rest};
 use crate::error::Failed;
 use crate::frame::{self, Header};
 use crate::io::write_all;
@@ -56,16 +58,31 @@ impl Committer {
 
     fn next_batch(&self) -> Option<(Batch, CompactRange, u64)> {
         let mut state = self.shared.lock();
+        // Where entries come in a stream, those who append need not wake us for each.
+        let mut rest = Rest::Light;
         loop {
-            if let Some((batch, tree)) = state.take() {
+            let patience = state.patience();
+            if patience == Some(Duration::ZERO) {
+                let (batch, tree) = state.take()?;
                 return Some((batch, tree, state.released));
             }
-            if state.phase != Phase::Running {
+            if patience.is_none() && state.phase != Phase::Running {
                 return None;
             }
-            state.idle = true;
-            state = self.shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.idle = false;
+            state.rest = if patience.is_some() { Rest::Light } else { rest };
+            let work = &self.shared.work;
+            if state.rest == Rest::Deep {
+                state = work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                let pause = patience.unwrap_or(GATHER);
+                let woken = work.wait_timeout(state, pause);
+                let (after, over) = woken.unwrap_or_else(PoisonError::into_inner);
+                state = after;
+                if over.timed_out() {
+                    rest = Rest::Deep;
+                }
+            }
+            state.rest = Rest::No;
         }
     }
 

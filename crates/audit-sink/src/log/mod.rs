@@ -21,7 +21,7 @@ use crate::io::{FileIo, Io};
 use crate::ring::{Progress, Recovery, Ring, RingFiles, Shape, open_ring, recover};
 use crate::stats::{Counters, Stats};
 use committer::Committer;
-use state::{HeadState, Phase, State};
+use state::{HeadState, Pace, Phase, Rest, State};
 use waiters::Waiters;
 
 /// Segments, unless configured.
@@ -146,6 +146,8 @@ struct Shared {
     work: Condvar,
     /// Entries below this are durable.
     durable: AtomicU64,
+    /// Entries below this are durable or will be flushed without delay.
+    wanted: AtomicU64,
     /// The committer has ended; nothing more becomes durable.
     ended: AtomicBool,
     waiters: Waiters,
@@ -155,6 +157,19 @@ struct Shared {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody waits for this entry.
+    fn want(&self, index: u64) {
+        if self.wanted.load(Ordering::Acquire) > index {
+            return;
+        }
+        let mut state = self.lock();
+        self.wanted.fetch_max(index.saturating_add(1), Ordering::AcqRel);
+        if state.is_queued(index) && state.pace(Pace::Now) {
+            drop(state);
+            self.work.notify_one();
+        }
     }
 
     /// The answer for an index, if there is one yet.
@@ -214,10 +229,23 @@ impl Log {
     /// # Errors
     /// See [`AppendError`]; the entry is then not in the log.
     pub fn append(&self, entry: impl AsRef<[u8]>) -> Result<Ticket, AppendError> {
-        let entry = entry.as_ref();
+        self.append_one(entry.as_ref(), Pace::Now)
+    }
+
+    /// As [`Log::append`], for an entry that nobody waits for now: it begins no flush of its own,
+    /// but is durable with the next one, within 5 ms at the latest. Waiting for it makes it
+    /// urgent.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn append_soon(&self, entry: impl AsRef<[u8]>) -> Result<Ticket, AppendError> {
+        self.append_one(entry.as_ref(), Pace::Soon)
+    }
+
+    fn append_one(&self, entry: &[u8], pace: Pace) -> Result<Ticket, AppendError> {
         self.check_len(entry)?;
         let leaf = leaf_hash(entry);
-        let index = self.push(&[entry], &[leaf])?;
+        let index = self.push(&[entry], &[leaf], pace)?;
         Ok(Ticket { index, leaf_hash: leaf })
     }
 
@@ -239,7 +267,7 @@ impl Log {
             self.check_len(entry.as_ref())?;
             leaves.push(leaf_hash(entry.as_ref()));
         }
-        let first = self.push(entries, &leaves)?;
+        let first = self.push(entries, &leaves, Pace::Now)?;
         let all = (first..).zip(leaves).map(|(index, leaf_hash)| Ticket { index, leaf_hash });
         tickets.extend(all);
         Ok(())
@@ -253,11 +281,19 @@ impl Log {
         Ok(())
     }
 
-    fn push<E: AsRef<[u8]>>(&self, entries: &[E], leaves: &[Hash]) -> Result<u64, AppendError> {
+    fn push<E: AsRef<[u8]>>(
+        &self,
+        entries: &[E],
+        leaves: &[Hash],
+        pace: Pace,
+    ) -> Result<u64, AppendError> {
         let shared = self.shared();
         let mut state = shared.lock();
         let first = state.append(entries, leaves)?;
-        let wake = std::mem::take(&mut state.idle);
+        let wake = state.pace(pace);
+        if pace == Pace::Now {
+            shared.wanted.fetch_max(state.tree.size(), Ordering::AcqRel);
+        }
         drop(state);
         if wake {
             shared.work.notify_one();
@@ -411,7 +447,10 @@ impl Waiter {
         }
         match shared.waiters.arm(self.slot, index, cx.waker(), || shared.answer(index)) {
             Some(answer) => Poll::Ready(answer),
-            None => Poll::Pending,
+            None => {
+                shared.want(index);
+                Poll::Pending
+            }
         }
     }
 
@@ -518,7 +557,9 @@ fn start(
             root: Hash(l.header.root),
             signature: l.header.signature,
         }),
-        idle: false,
+        rest: Rest::No,
+        hurry: false,
+        gathering: None,
         spare: Vec::new(),
     };
     // The first frame states the new epoch. A full ring opens without it, to be drained.
@@ -531,6 +572,7 @@ fn start(
         state: Mutex::new(state),
         work: Condvar::new(),
         durable: AtomicU64::new(recovered.size),
+        wanted: AtomicU64::new(recovered.size),
         ended: AtomicBool::new(false),
         waiters: Waiters::default(),
         counters: Counters::new(),

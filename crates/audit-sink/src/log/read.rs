@@ -15,21 +15,57 @@ use crate::store::Source;
 /// Most entries that one call to `read` returns.
 pub const MAX_READ_ENTRIES: usize = 65_536;
 
+/// Most bytes of the ring that are read at once, unless one frame alone is longer.
+const RUN_BYTES: u32 = 1024 * 1024;
+
+/// Frames that lie one after the other in a segment, and are read at once.
+struct Run {
+    segment: u32,
+    frames: Vec<FrameRef>,
+    /// Bytes from the first frame's beginning to the last one's end. `None`: there is one frame,
+    /// and only itself says how long it is.
+    len: Option<usize>,
+}
+
 impl Shared {
-    /// The frame that holds an entry.
-    fn find(&self, index: u64) -> Option<(Place, FrameRef)> {
+    /// The frame that holds an entry, and those behind it that are read with it.
+    fn find(&self, index: u64) -> Option<Run> {
         let state = self.lock();
-        for (number, segment) in (0u32..).zip(&state.segments) {
-            let after = segment.frames.partition_point(|f| f.first_index <= index);
-            let Some(frame) = after.checked_sub(1).and_then(|i| segment.frames.get(i)) else {
+        for (segment, found) in (0u32..).zip(&state.segments) {
+            let after = found.frames.partition_point(|f| f.first_index <= index);
+            let Some(behind) = after.checked_sub(1).and_then(|i| found.frames.get(i..)) else {
                 continue;
             };
-            if index - frame.first_index < u64::from(frame.count) {
-                let place = Place { segment: number, offset: u64::from(frame.offset) };
-                return Some((place, *frame));
+            let Some(first) = behind.first() else { continue };
+            if index - first.first_index >= u64::from(first.count) {
+                continue;
             }
+            let span = |frame: &FrameRef| frame.offset.saturating_sub(first.offset);
+            let ends = behind.partition_point(|f| span(f) <= RUN_BYTES);
+            // A frame's end is known from the beginning of the next.
+            return Some(match behind.get(..ends.saturating_sub(1)) {
+                Some(frames) if frames.len() > 1 => Run {
+                    segment,
+                    len: behind.get(frames.len()).map(|next| span(next) as usize),
+                    frames: frames.to_vec(),
+                },
+                _ => Run { segment, frames: vec![*first], len: None },
+            });
         }
         None
+    }
+
+    fn read_run(&self, run: &Run) -> io::Result<Bytes> {
+        let first = run.frames.first().ok_or_else(gone)?;
+        let place = Place { segment: run.segment, offset: u64::from(first.offset) };
+        let mut buf = Vec::new();
+        if let Some(len) = run.len {
+            buf.resize(len, 0);
+            crate::io::read_exact(self.ring.file(place.segment)?, &mut buf, place.offset)?;
+        } else if !self.ring.read_frame(place, &mut buf)? {
+            return Err(gone());
+        }
+        Ok(Bytes::from(buf))
     }
 
     fn read_entries(&self, from: u64, max_bytes: usize) -> io::Result<Vec<(u64, Bytes)>> {
@@ -37,32 +73,38 @@ impl Shared {
         let mut out = Vec::new();
         let (mut next, mut bytes) = (from, 0usize);
         while next < durable && bytes < max_bytes && out.len() < MAX_READ_ENTRIES {
-            let gone = || io::Error::new(io::ErrorKind::NotFound, "no longer in the ring");
-            let (place, frame) = self.find(next).ok_or_else(gone)?;
-            let mut buf = Vec::new();
-            if !self.ring.read_frame(place, &mut buf)? {
-                return Err(gone());
-            }
-            let buf = Bytes::from(buf);
-            // A segment may be overwritten while we read it, if its entries were released: then
-            // this is another frame, or half of one.
-            let decoded = Frame::decode(&buf).map_err(|_| gone())?;
-            if decoded.header().first_index != frame.first_index {
-                return Err(gone());
-            }
-            let skip = next - frame.first_index;
-            for (at, entry) in decoded.records().skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
-                let full = !out.is_empty() && bytes.saturating_add(entry.len()) > max_bytes;
-                if full || out.len() >= MAX_READ_ENTRIES {
-                    return Ok(out);
+            let run = self.find(next).ok_or_else(gone)?;
+            let buf = self.read_run(&run)?;
+            let begin = run.frames.first().map_or(0, |f| f.offset);
+            for frame in &run.frames {
+                let at = (frame.offset - begin) as usize;
+                let rest = buf.get(at..).ok_or_else(gone)?;
+                let len = Frame::stated_len(rest).map_err(|_| gone())?;
+                let bytes_of_frame = rest.get(..len).ok_or_else(gone)?;
+                // A segment may be overwritten while we read it, if its entries were released:
+                // then this is another frame, or half of one.
+                let decoded = Frame::decode(bytes_of_frame).map_err(|_| gone())?;
+                if decoded.header().first_index != frame.first_index {
+                    return Err(gone());
                 }
-                bytes += entry.len();
-                out.push((next, buf.slice(at..at + entry.len())));
-                next += 1;
+                let skip = usize::try_from(next - frame.first_index).unwrap_or(usize::MAX);
+                for (offset, entry) in decoded.records().skip(skip) {
+                    let full = !out.is_empty() && bytes.saturating_add(entry.len()) > max_bytes;
+                    if full || out.len() >= MAX_READ_ENTRIES {
+                        return Ok(out);
+                    }
+                    bytes += entry.len();
+                    out.push((next, buf.slice(at + offset..at + offset + entry.len())));
+                    next += 1;
+                }
             }
         }
         Ok(out)
     }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "no longer in the ring")
 }
 
 impl Log {

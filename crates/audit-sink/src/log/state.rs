@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tlog::{CompactRange, Hash};
 
@@ -13,6 +14,10 @@ use crate::error::{AppendError, Failed};
 use crate::frame::{self, RECORD_PREFIX, frame_len, records_offset};
 use crate::ring::{FIRST_FRAME, Place, RESERVE, SegmentState, Shape};
 
+/// How long entries that nobody waits for may gather before they are flushed.
+pub(crate) const GATHER: Duration = Duration::from_millis(5);
+/// Above so many bytes they are flushed though nobody waits, in bytes.
+const GATHER_BYTES: usize = 256 * 1024;
 /// Buffers kept for the next batches.
 const SPARE_BUFFERS: usize = 4;
 
@@ -81,8 +86,32 @@ pub(crate) struct State {
     pub(crate) released: u64,
     pub(crate) segments: Vec<SegmentState>,
     pub(crate) head: Option<HeadState>,
-    pub(crate) idle: bool,
+    pub(crate) rest: Rest,
+    /// Somebody relies on what is queued: it is to be flushed without delay.
+    pub(crate) hurry: bool,
+    /// When the first entry came to the empty queue.
+    pub(crate) gathering: Option<Instant>,
     pub(crate) spare: Vec<Vec<u8>>,
+}
+
+/// What the committer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// It works, or has been woken: it will look at the queue.
+    No,
+    /// It sleeps, and looks at the queue within [`GATHER`].
+    Light,
+    /// It sleeps until it is woken.
+    Deep,
+}
+
+/// How soon an entry is to be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// With the next flush, which begins at once if none is under way.
+    Now,
+    /// With the next flush that somebody waits for, within [`GATHER`] at the latest.
+    Soon,
 }
 
 /// Where the next entry goes.
@@ -252,12 +281,51 @@ impl State {
             if let Some(batch) = self.queue.back_mut() {
                 batch.closing = closing;
             }
+            self.hurry = true;
+        }
+    }
+
+    /// Notes how soon what was just appended is to be durable. Returns whether the committer
+    /// must be woken.
+    pub(crate) fn pace(&mut self, pace: Pace) -> bool {
+        self.hurry |= pace == Pace::Now || self.queued >= GATHER_BYTES;
+        if !self.hurry {
+            self.gathering.get_or_insert_with(Instant::now);
+        }
+        let wake = match self.rest {
+            Rest::No => false,
+            Rest::Light => self.hurry,
+            Rest::Deep => true,
+        };
+        if wake {
+            self.rest = Rest::No;
+        }
+        wake
+    }
+
+    /// Whether an entry is still queued.
+    pub(crate) fn is_queued(&self, index: u64) -> bool {
+        self.queue.front().is_some_and(|batch| batch.first_index <= index)
+    }
+
+    /// For how long the queue may be left alone; `None` if there is nothing in it.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.queue.front()?;
+        match self.gathering {
+            Some(since) if !self.hurry && self.phase == Phase::Running => {
+                Some(GATHER.saturating_sub(since.elapsed()))
+            }
+            _ => Some(Duration::ZERO),
         }
     }
 
     /// The next batch for the committer, and the tree after it.
     pub(crate) fn take(&mut self) -> Option<(Batch, CompactRange)> {
         let mut batch = self.queue.pop_front()?;
+        if self.queue.is_empty() {
+            self.hurry = false;
+            self.gathering = None;
+        }
         self.queued = self.queued.saturating_sub(batch.record_bytes());
         self.next = batch.end();
         let tree = batch.tree_after.take().unwrap_or_else(|| self.tree.clone());
