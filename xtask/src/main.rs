@@ -7,6 +7,7 @@ mod stage;
 mod suites;
 mod survivors;
 mod test;
+mod vendor;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ Tasks
                     Run every fuzz target (or one) for N minutes (default 10),
                     one after the other. Needs a nightly toolchain and
                     cargo-fuzz. Finds are left in fuzz/artifacts.
+  vendor --check    The code in vendor/ is what was published, plus its patch.
+                    Without a registry: a named skip; with CI=true, a failure.
 
 Environment
   CI=true                  what is missing fails
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "bench" => bench::run(&rest),
         "suites" => suites::run(&rest),
+        "vendor" => vendor::run(&rest),
         "fuzz" => fuzz::run(&rest),
         "-h" | "--help" | "help" => {
             print!("{HELP}");

@@ -36,6 +36,24 @@ const NEEDS: &[Need] = &[
         there: || program("pgbouncer") || Path::new("/usr/sbin/pgbouncer").exists(),
     },
     Need {
+        what: "an OpenSSH server",
+        debian: &["openssh-server"],
+        otherwise: "install OpenSSH's server",
+        there: || program("sshd") || Path::new("/usr/sbin/sshd").exists(),
+    },
+    Need {
+        what: "OpenSSH's clients",
+        debian: &["openssh-client"],
+        otherwise: "install OpenSSH's clients (ssh, scp, sftp, ssh-keygen)",
+        there: || program("ssh") && program("sftp") && program("ssh-keygen"),
+    },
+    Need {
+        what: "rsync and git",
+        debian: &["rsync", "git"],
+        otherwise: "install rsync and git",
+        there: || program("rsync") && program("git"),
+    },
+    Need {
         what: "the openssl command",
         debian: &["openssl"],
         otherwise: "install openssl",
