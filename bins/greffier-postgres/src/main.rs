@@ -1,12 +1,17 @@
 //! The PostgreSQL proxy, launched from a shell. See `--help`.
 
-mod run;
-
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
+use config::serve::{Handler, Shutdown};
+use config::{Instance, Listener, Loaded, Protocol};
 use tracing_subscriber::EnvFilter;
+
+/// The name and version in records.
+const PROGRAM: &str = concat!("greffier-postgres ", env!("CARGO_PKG_VERSION"));
 
 /// What `--help` adds at its end.
 const AFTER_HELP: &str = "\
@@ -62,13 +67,24 @@ fn main() -> ExitCode {
         println!("{}: no mistakes", arguments.config.display());
         return ExitCode::SUCCESS;
     }
-    match run::run(&loaded) {
+    let serving = |listener: &Listener, instance: &Instance| handler(&loaded, listener, instance);
+    match config::run(&loaded, PROGRAM, &serving) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("greffier-postgres: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn handler(loaded: &Loaded, listener: &Listener, instance: &Instance) -> Handler {
+    let Protocol::Postgres(own) = &listener.protocol;
+    let proxy = postgres::Proxy::new(instance.gate.clone(), loaded.postgres_config(own));
+    Arc::new(move |tcp, peer, shutdown: Shutdown| {
+        let proxy = proxy.clone();
+        Box::pin(async move { proxy.serve(tcp, peer, shutdown.wanted()).await })
+            as Pin<Box<dyn Future<Output = ()>>>
+    })
 }
 
 fn log_to_stderr(json: bool) {

@@ -11,7 +11,7 @@ use gate::{Gate, JournalError};
 use records::{Body, ConfigLoaded};
 use tokio::task::JoinSet;
 
-use crate::load::Loaded;
+use crate::loaded::Loaded;
 
 /// How often it is looked whether the chunk folder still works: its failure wakes nobody.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -126,7 +126,7 @@ impl Instance {
             sha256: loaded.sha256.as_str().into(),
             policy: loaded.policy.digest().into(),
             masking: hex::encode(loaded.masking.digest()).into(),
-            targets: loaded.target_names().into_iter().map(Cow::Borrowed).collect(),
+            targets: loaded.targets.names().into_iter().map(Cow::Borrowed).collect(),
         };
         self.gate.record(Body::ConfigLoaded(config)).await.map(drop)
     }

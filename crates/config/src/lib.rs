@@ -10,8 +10,9 @@
 //!
 //! What is right comes back as [`Loaded`]: rules compiled, TLS set up, secrets read. Then
 //! [`Instance::open`] opens the log and makes the [`gate::Gate`], and [`serve::serve`] accepts
-//! connections until the process is told to end. None of the three knows a protocol; what only
-//! PostgreSQL knows is in [`postgres`].
+//! connections until the process is told to end; [`run`] is all of it for a program's `main`. None
+//! of them knows a protocol; what only PostgreSQL knows is in [`postgres`]. Every protocol is a
+//! feature of this crate.
 //!
 //! Every key is documented in this crate's README.md; `greffier.example.toml` at the top of the
 //! repository shows them at work.
@@ -22,7 +23,8 @@
 //! let instance = config::Instance::open(&loaded, "example 1.0").await?;
 //! println!("verify the log with {}", instance.vkey());
 //! for listener in &loaded.listeners {
-//!     let proxy = ::postgres::Proxy::new(instance.gate.clone(), loaded.postgres_config(listener));
+//!     let config::Protocol::Postgres(own) = &listener.protocol;
+//!     let proxy = ::postgres::Proxy::new(instance.gate.clone(), loaded.postgres_config(own));
 //!     // accept on listener.address, and give what comes to proxy.serve; see `config::serve`
 //! }
 //! instance.seal(std::time::Duration::from_secs(30)).await?;
@@ -38,8 +40,11 @@ mod document;
 mod instance;
 mod keygen;
 mod load;
+mod loaded;
+#[cfg(feature = "postgres")]
 pub mod postgres;
 mod problem;
+mod run;
 mod secret;
 mod sections;
 pub mod serve;
@@ -48,9 +53,8 @@ mod units;
 
 pub use instance::{Instance, SealError, StartError};
 pub use keygen::{KeygenError, keygen};
-pub use load::{
-    Audit, Listener, Loaded, MAX_CONNECTIONS, MAX_FILE_BYTES, PUBLISH_EVERY, SHUTDOWN_TIMEOUT,
-    Serve, load, load_with,
-};
+pub use load::{MAX_CONNECTIONS, MAX_FILE_BYTES, PUBLISH_EVERY, SHUTDOWN_TIMEOUT, load, load_with};
+pub use loaded::{Audit, Listener, Loaded, Protocol, Serve, Targets};
 pub use problem::{Problem, Problems};
+pub use run::{RunError, run};
 pub use secret::{MAX_SECRET_BYTES, Secret};

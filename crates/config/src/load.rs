@@ -15,6 +15,8 @@ use toml::de::DeValue;
 use zeroize::Zeroizing;
 
 use crate::document::{Document, Value};
+use crate::loaded::{Audit, Listener, Loaded, Protocol, Serve, Targets};
+#[cfg(feature = "postgres")]
 use crate::postgres as pg;
 use crate::problem::{Problem, Problems, unknown};
 use crate::secret::{Lookup, Secret, SecretRef};
@@ -34,93 +36,13 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 pub const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// The sections of the file.
 const SECTIONS: [&str; 7] = ["listen", "serve", "audit", "issuer", "policy", "masking", "target"];
-/// Protocols that targets may speak.
-const PROTOCOLS: [&str; 1] = [::postgres::PROTOCOL];
-
-/// A configuration without a mistake, made ready: secrets read, rules compiled, TLS set up.
-#[derive(Debug)]
-pub struct Loaded {
-    /// The file.
-    pub file: PathBuf,
-    /// SHA-256 of its bytes, hex: names the configuration in records.
-    pub sha256: String,
-    /// How the process serves.
-    pub serve: Serve,
-    /// Where clients come in.
-    pub listeners: Vec<Listener>,
-    /// The log.
-    pub audit: Audit,
-    /// Who may come in.
-    pub verifier: identity::Verifier,
-    /// What may be done.
-    pub policy: Arc<policy::Policy>,
-    /// What must not be seen.
-    pub masking: Arc<masking::Policy>,
-    /// The PostgreSQL servers, by name.
-    pub postgres: Vec<Arc<::postgres::Target>>,
-}
-
-impl Loaded {
-    /// The names of all targets.
-    #[must_use]
-    pub fn target_names(&self) -> Vec<&str> {
-        self.postgres.iter().map(|target| &*target.gate.name).collect()
-    }
-
-    /// What the PostgreSQL proxy of one listener is made of.
-    #[must_use]
-    pub fn postgres_config(&self, listener: &Listener) -> ::postgres::Config {
-        let own = &listener.postgres;
-        ::postgres::Config {
-            targets: self.postgres.clone(),
-            default_target: own.default_target.clone(),
-            tls: own.tls.clone(),
-            carrier: own.carrier.clone(),
-            handshake_timeout: own.handshake_timeout,
-            max_message_bytes: own.max_message_bytes,
-            max_sql_bytes: own.max_sql_bytes,
-        }
-    }
-}
-
-/// `[serve]`: threads, connections, and the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Serve {
-    /// Threads that serve connections.
-    pub shards: usize,
-    /// Connections served at once; more wait to be accepted.
-    pub max_connections: usize,
-    /// How long sessions may go on after the signal to end.
-    pub shutdown_timeout: Duration,
-}
-
-/// One `[[listen]]`.
-#[derive(Debug, Clone)]
-pub struct Listener {
-    /// The address to listen on.
-    pub address: SocketAddr,
-    /// What PostgreSQL needs to know.
-    pub postgres: pg::Listener,
-}
-
-/// `[audit]`: the log and its store.
-#[derive(Debug, Clone)]
-pub struct Audit {
-    /// The instance's own folder, for the ring and chunks that wait.
-    pub dir: PathBuf,
-    /// The store's URL.
-    pub store: String,
-    /// The log's name in the store.
-    pub log_id: String,
-    /// The log's key; its name is the log's origin.
-    pub signer: tlog::Signer,
-    /// Segments of the ring.
-    pub segments: u32,
-    /// Bytes in each.
-    pub segment_bytes: u64,
-    /// An entry waits at most this long for the store.
-    pub publish_every: Duration,
-}
+/// Protocols that some program of the family speaks.
+const EVERY_PROTOCOL: [&str; 2] = ["postgres", "ssh"];
+/// Protocols that this program can speak: one for each of this crate's features.
+const PROTOCOLS: &[&str] = &[
+    #[cfg(feature = "postgres")]
+    ::postgres::PROTOCOL,
+];
 
 /// Reads and checks a configuration. Reads the files and variables that it names; opens no log
 /// and asks no issuer.
@@ -172,7 +94,7 @@ fn parse(file: &Path, text: &str, env: Lookup<'_>) -> Result<Loaded, Problems> {
             verifier: parts.verifier,
             policy: parts.policy,
             masking: parts.masking,
-            postgres: parts.postgres,
+            targets: parts.targets,
         }),
         _ => Err(Problems { file: file.to_owned(), all }),
     }
@@ -185,7 +107,7 @@ struct Parts {
     verifier: identity::Verifier,
     policy: Arc<policy::Policy>,
     masking: Arc<masking::Policy>,
-    postgres: Vec<Arc<::postgres::Target>>,
+    targets: Targets,
 }
 
 struct Reader<'a> {
@@ -204,14 +126,14 @@ impl<'a> Reader<'a> {
         let targets = self.document.tables("target");
         let names: Vec<&str> = targets.iter().map(|(name, _)| name.as_str()).collect();
         let serve = self.serve();
-        let listeners = self.listeners(&names);
+        let listeners = self.listeners(&targets);
         let audit = self.audit();
         let identity = self.identity();
         let kinds = identity.as_ref().map(kinds);
         let verifier = identity.and_then(|config| self.verifier(&config));
         let policy = self.policy(&names, kinds.as_deref());
         let masking = self.masking();
-        let postgres = self.targets(&targets, masking.as_ref(), kinds.as_deref());
+        let targets = self.targets(&targets, masking.as_ref(), kinds.as_deref());
         Some(Parts {
             serve: serve?,
             listeners,
@@ -219,7 +141,7 @@ impl<'a> Reader<'a> {
             verifier: verifier?,
             policy: policy?,
             masking: masking?,
-            postgres,
+            targets,
         })
     }
 
@@ -259,7 +181,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn listeners(&mut self, targets: &[&str]) -> Vec<Listener> {
+    fn listeners(&mut self, targets: &[(String, Value<'a>)]) -> Vec<Listener> {
         let members = self.document.list("listen");
         if members.is_empty() && self.document.top("listen").is_none() {
             self.document
@@ -269,38 +191,78 @@ impl<'a> Reader<'a> {
         let mut seen: BTreeMap<SocketAddr, usize> = BTreeMap::new();
         for (at, value) in members.into_iter().enumerate() {
             let path = format!("listen[{at}]");
-            let Some(section) = self.document.read::<sections::Listen>(&path, value) else {
-                continue;
-            };
-            if let Some(target) = &section.target
-                && !targets.contains(&target.as_str())
-            {
-                let message = unknown("target", target, targets);
-                self.document.problem(format!("{path}.target"), message);
-            }
-            let address = self.address(&path, section.address.as_deref());
+            let address = self.address(&path, &value);
             if let Some(first) = address.and_then(|address| seen.insert(address, at)) {
                 let message = format!("is also the address of listen[{first}]");
                 self.document.problem(format!("{path}.address"), message);
             }
-            let loopback = address.is_none_or(|address| address.ip().is_loopback());
-            let postgres = pg::listener(&mut self.document, &path, &self.base, loopback, &section);
-            if let (Some(address), Some(postgres)) = (address, postgres) {
-                listeners.push(Listener { address, postgres });
+            let protocol = self.spoken(&path, value, address, targets);
+            if let (Some(address), Some(protocol)) = (address, protocol) {
+                listeners.push(Listener { address, protocol });
             }
         }
         listeners
     }
 
-    fn address(&mut self, path: &str, text: Option<&str>) -> Option<SocketAddr> {
+    /// A listener's own keys, which depend on its protocol: the one it names, or the one that all
+    /// targets speak.
+    fn spoken(
+        &mut self,
+        path: &str,
+        value: Value<'a>,
+        address: Option<SocketAddr>,
+        targets: &[(String, Value<'a>)],
+    ) -> Option<Protocol> {
+        let word = match word(&value, "protocol") {
+            Some(_) => self.protocol(path, &value)?,
+            None => {
+                let named = targets.iter().filter_map(|(_, target)| word(target, "protocol"));
+                let mut all = named.filter(|word| PROTOCOLS.contains(word));
+                // Without a target that is one, its mistakes can be told where there is no choice.
+                let only = PROTOCOLS.first().filter(|_| PROTOCOLS.len() == 1);
+                let first = all.next().or(only.copied())?;
+                if all.any(|other| other != first) {
+                    let message = "is missing; targets speak more than one, so name which";
+                    self.document.problem(format!("{path}.protocol"), message);
+                    return None;
+                }
+                PROTOCOLS.iter().copied().find(|known| *known == first)?
+            }
+        };
+        let loopback = address.is_none_or(|address| address.ip().is_loopback());
+        match word {
+            #[cfg(feature = "postgres")]
+            ::postgres::PROTOCOL => {
+                let section: sections::Listen = self.document.read(path, value)?;
+                let names: Vec<&str> = targets
+                    .iter()
+                    .filter(|(_, target)| self::word(target, "protocol") == Some(word))
+                    .map(|(name, _)| name.as_str())
+                    .collect();
+                if let Some(target) = &section.target
+                    && !names.contains(&target.as_str())
+                {
+                    let message = unknown("target", target, &names);
+                    self.document.problem(format!("{path}.target"), message);
+                }
+                pg::listener(&mut self.document, path, &self.base, loopback, &section)
+                    .map(Protocol::Postgres)
+            }
+            _ => None,
+        }
+    }
+
+    fn address(&mut self, path: &str, value: &Value<'_>) -> Option<SocketAddr> {
         let path = format!("{path}.address");
         let wanted = "an IP address and a port, like \"127.0.0.1:6432\" or \"[::]:6432\"";
-        let address = match text {
+        let DeValue::Table(table) = value.get_ref() else { return None };
+        let address = match table.get("address").map(Spanned::get_ref) {
             None => {
                 self.document.problem(path, format!("is missing; write {wanted}"));
                 return None;
             }
-            Some(text) => text.parse().ok(),
+            Some(DeValue::String(text)) => text.parse().ok(),
+            Some(_) => None,
         };
         if address.is_none() {
             self.document.problem(path, format!("must be {wanted}"));
@@ -439,7 +401,10 @@ impl<'a> Reader<'a> {
         let value = self.needed("policy", "without a rule nothing may be done")?;
         self.document.require_each("policy", &value, "rule", &["name", "effect"]);
         let config: policy::Config = self.document.read("policy", value)?;
-        let vocabularies = [::postgres::VOCABULARY];
+        let vocabularies = [
+            #[cfg(feature = "postgres")]
+            ::postgres::VOCABULARY,
+        ];
         let known = policy::Known { vocabularies: &vocabularies, targets: Some(targets), kinds };
         match policy::Policy::compile(&config, &known) {
             Ok(policy) => Some(Arc::new(policy)),
@@ -487,7 +452,7 @@ impl<'a> Reader<'a> {
         tables: &[(String, Value<'a>)],
         masking: Option<&Arc<masking::Policy>>,
         kinds: Option<&[&str]>,
-    ) -> Vec<Arc<::postgres::Target>> {
+    ) -> Targets {
         if tables.is_empty() && self.document.top("target").is_none() {
             let message = "the section is missing; write [target.some-name]";
             self.document.problem("target", message);
@@ -495,49 +460,78 @@ impl<'a> Reader<'a> {
         // So that a target's own mistakes are told even if these sections have some.
         let nothing = Arc::new(masking::Policy::empty());
         let every = ["human", "agent", "workload", "ci"];
-        let mut targets = Vec::new();
+        let mut targets = Targets::default();
         for (name, value) in tables {
             let path = format!("target.{name}");
-            if !self.protocol(&path, value) {
-                continue;
-            }
-            let Some(section) = self.document.read(&path, value.clone()) else { continue };
-            let context = pg::Context {
+            let Some(protocol) = self.protocol(&path, value) else { continue };
+            let context = Context {
                 base: &self.base,
                 env: self.env,
                 masking: masking.unwrap_or(&nothing),
                 kinds: kinds.unwrap_or(&every),
             };
-            let target = pg::target(&mut self.document, &path, name, section, &context);
-            targets.extend(target.map(Arc::new));
+            let document = &mut self.document;
+            match protocol {
+                #[cfg(feature = "postgres")]
+                ::postgres::PROTOCOL => {
+                    let Some(section) = document.read(&path, value.clone()) else { continue };
+                    let target = pg::target(document, &path, name, section, &context);
+                    targets.postgres.extend(target.map(Arc::new));
+                }
+                _ => {}
+            }
         }
         targets
     }
 
-    /// Whether the section is one that we can read further.
-    fn protocol(&mut self, path: &str, value: &Value<'_>) -> bool {
+    /// The protocol that a section is for, if it is one that this program speaks.
+    fn protocol(&mut self, path: &str, value: &Value<'_>) -> Option<&'static str> {
         let DeValue::Table(table) = value.get_ref() else {
             self.document.problem(path, "must be a table");
-            return false;
+            return None;
         };
         let key = format!("{path}.protocol");
-        match table.get("protocol").map(Spanned::get_ref) {
-            Some(DeValue::String(word)) if PROTOCOLS.contains(&word.as_ref()) => true,
-            Some(DeValue::String(word)) => {
-                self.document.problem(key, unknown("protocol", word, &PROTOCOLS));
-                false
-            }
+        let written = match table.get("protocol").map(Spanned::get_ref) {
+            Some(DeValue::String(word)) => word,
             Some(_) => {
                 self.document.problem(key, "must be a text");
-                false
+                return None;
             }
             None => {
                 let message = format!("is missing; there are: {}", PROTOCOLS.join(", "));
                 self.document.problem(key, message);
-                true
+                // Its other mistakes can be told only where there is no choice.
+                return PROTOCOLS.first().copied().filter(|_| PROTOCOLS.len() == 1);
             }
+        };
+        let spoken = PROTOCOLS.iter().copied().find(|known| known == written);
+        if spoken.is_none() {
+            let message = if EVERY_PROTOCOL.contains(&written.as_ref()) {
+                format!("`{written}` is for greffier-{written}")
+            } else {
+                unknown("protocol", written, PROTOCOLS)
+            };
+            self.document.problem(key, message);
         }
+        spoken
     }
+}
+
+/// A text in a table.
+fn word<'v>(table: &'v Value<'_>, key: &str) -> Option<&'v str> {
+    let DeValue::Table(table) = table.get_ref() else { return None };
+    match table.get(key).map(Spanned::get_ref) {
+        Some(DeValue::String(word)) => Some(word),
+        _ => None,
+    }
+}
+
+/// What the sections of a target are made ready with.
+pub(crate) struct Context<'a> {
+    pub(crate) base: &'a Path,
+    pub(crate) env: Lookup<'a>,
+    pub(crate) masking: &'a Arc<masking::Policy>,
+    pub(crate) kinds: &'a [&'a str],
 }
 
 /// Kinds that some rule of some issuer makes.

@@ -12,7 +12,7 @@ use postgres_wire::auth::{Methods, Secret};
 use rustls::pki_types::ServerName;
 
 use crate::document::Document;
-use crate::secret::Lookup;
+use crate::load::Context;
 use crate::sections::{self, Method, PostgresTarget, UpstreamTls};
 use crate::tls::{self, PairError};
 
@@ -48,14 +48,6 @@ pub struct Listener {
     pub max_message_bytes: usize,
     /// The longest SQL text that is analysed.
     pub max_sql_bytes: usize,
-}
-
-/// What the sections of a target are made ready with.
-pub(crate) struct Context<'a> {
-    pub(crate) base: &'a Path,
-    pub(crate) env: Lookup<'a>,
-    pub(crate) masking: &'a Arc<masking::Policy>,
-    pub(crate) kinds: &'a [&'a str],
 }
 
 pub(crate) fn listener(

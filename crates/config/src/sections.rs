@@ -17,6 +17,7 @@ pub(crate) struct Serve {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Listen {
+    pub(crate) protocol: Option<String>,
     pub(crate) address: Option<String>,
     pub(crate) target: Option<String>,
     pub(crate) carrier: Carrier,

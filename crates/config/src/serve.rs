@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::load::Serve;
+use crate::loaded::Serve;
 
 /// The pause after an error of `accept` that more accepting would only repeat (no descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -25,19 +25,19 @@ fn folder() -> Folder {
 fn the_example_is_accepted() {
     let folder = folder();
     let loaded = folder.load(EXAMPLE, &ENVIRONMENT).unwrap_or_else(|p| panic!("{p}"));
-    assert_eq!(loaded.target_names(), ["orders", "warehouse"]);
+    assert_eq!(loaded.targets.names(), ["orders", "warehouse"]);
     assert_eq!(loaded.listeners.len(), 2);
     assert_eq!(loaded.serve.shutdown_timeout, Duration::from_secs(30));
     assert_eq!(loaded.audit.segment_bytes, 64 << 20);
     assert_eq!(loaded.audit.signer.name(), support::ORIGIN);
     assert_eq!(loaded.sha256.len(), 64);
-    let orders = &loaded.postgres[0];
+    let orders = &loaded.targets.postgres[0];
     assert_eq!(orders.roles.len(), 3);
     assert!(orders.upstream.tls.is_some());
     assert!(!orders.upstream.methods.none && orders.upstream.methods.scram);
     // The newline at the end of the file is not part of the password.
     assert_eq!(orders.roles[2].password.as_ref().unwrap().expose(), b"canary-reader");
-    let warehouse = &loaded.postgres[1];
+    let warehouse = &loaded.targets.postgres[1];
     assert!(warehouse.gate.operations.is_some());
     assert!(warehouse.upstream.methods.none, "the server may take our certificate for enough");
 }

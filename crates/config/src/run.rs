@@ -1,16 +1,14 @@
-//! From a checked configuration to the end of the process.
+//! From a checked configuration to the end of the process: what every proxy's `main` calls.
 
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use config::serve::{Drained, Handler, Listening, Shutdown, Stop, serve};
-use config::{Instance, Loaded, SealError, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The name and version in records.
-const PROGRAM: &str = concat!("greffier-postgres ", env!("CARGO_PKG_VERSION"));
+use crate::instance::{Instance, SealError, StartError};
+use crate::loaded::{Listener, Loaded};
+use crate::serve::{Drained, Handler, Listening, Stop, serve};
+
 /// How long the store may take for the rest of the log at the end.
 const SEAL_LIMIT: Duration = Duration::from_secs(30);
 /// How long sessions get to tell their clients that nothing can be recorded any more.
@@ -18,34 +16,53 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why the process ends with a failure.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RunError {
+#[non_exhaustive]
+pub enum RunError {
+    /// The log or its store can't be used.
     #[error("cannot start: {0}")]
     Start(#[from] StartError),
+    /// A thread or a signal handler can't be had.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
+    /// An address can't be had.
     #[error("cannot listen on {address}: {source}")]
-    Listen { address: std::net::SocketAddr, source: io::Error },
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nothing could be recorded any more.
     #[error("ended, because nothing could be recorded: {0}")]
     Journal(String),
+    /// The log could not be sealed.
     #[error("the log could not be sealed: {0}")]
     Seal(#[from] SealError),
+    /// A second signal came before the log was sealed.
     #[error("{0} came before the log was sealed; the next start will publish the rest")]
     Hurried(&'static str),
 }
 
-/// Runs until a signal or a failure.
-pub(crate) fn run(loaded: &Loaded) -> Result<(), RunError> {
+/// Makes what serves a listener's connections.
+type Serving<'a> = &'a dyn Fn(&Listener, &Instance) -> Handler;
+
+/// Opens the log, listens, and serves until a signal or a failure; then drains and seals.
+/// `program` is the name and version for records; `serving` makes what serves each listener.
+///
+/// # Errors
+/// [`RunError`]; what was recorded before stays so.
+pub fn run(loaded: &Loaded, program: &str, serving: Serving<'_>) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let end = runtime.block_on(serve_all(loaded));
+    let end = runtime.block_on(serve_all(loaded, program, serving));
     // A store that hangs must not keep the process: what it was given is durable here.
     runtime.shutdown_timeout(LAST_WORDS);
     end
 }
 
-async fn serve_all(loaded: &Loaded) -> Result<(), RunError> {
+async fn serve_all(loaded: &Loaded, program: &str, serving: Serving<'_>) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
-    let instance = Instance::open(loaded, PROGRAM).await?;
-    let listening = match listen(loaded, &instance).await {
+    let instance = Instance::open(loaded, program).await?;
+    let listening = match listen(loaded, &instance, serving).await {
         Ok(listening) => listening,
         Err(error) => {
             // The log was opened: it ends in order even so.
@@ -53,7 +70,7 @@ async fn serve_all(loaded: &Loaded) -> Result<(), RunError> {
             return Err(error);
         }
     };
-    announce(loaded, &instance, &listening);
+    announce(loaded, &instance, &listening, program);
     let mut failure = None;
     let (first, second) = tokio::sync::oneshot::channel();
     let stop = async {
@@ -96,34 +113,31 @@ async fn serve_all(loaded: &Loaded) -> Result<(), RunError> {
     Ok(())
 }
 
-async fn listen(loaded: &Loaded, instance: &Instance) -> Result<Vec<Listening>, RunError> {
+async fn listen(
+    loaded: &Loaded,
+    instance: &Instance,
+    serving: Serving<'_>,
+) -> Result<Vec<Listening>, RunError> {
     let mut listening = Vec::new();
     for listener in &loaded.listeners {
-        let config = loaded.postgres_config(listener);
-        let proxy = postgres::Proxy::new(instance.gate.clone(), config);
-        let handler: Handler = Arc::new(move |tcp, peer, shutdown: Shutdown| {
-            let proxy = proxy.clone();
-            Box::pin(async move { proxy.serve(tcp, peer, shutdown.wanted()).await })
-                as Pin<Box<dyn Future<Output = ()>>>
-        });
         let address = listener.address;
-        let bound = Listening::bind(address, handler).await;
+        let bound = Listening::bind(address, serving(listener, instance)).await;
         listening.push(bound.map_err(|source| RunError::Listen { address, source })?);
     }
     Ok(listening)
 }
 
 /// One line that says all that somebody needs: where, to what, and how to check the log.
-fn announce(loaded: &Loaded, instance: &Instance, listening: &[Listening]) {
+fn announce(loaded: &Loaded, instance: &Instance, listening: &[Listening], program: &str) {
     let addresses: Vec<String> = listening.iter().map(|l| l.address().to_string()).collect();
     tracing::info!(
         listen = addresses.join(","),
-        targets = loaded.target_names().join(","),
+        targets = loaded.targets.names().join(","),
         log = loaded.audit.log_id,
         vkey = instance.vkey(),
         config = loaded.sha256,
         shards = loaded.serve.shards,
-        "{PROGRAM} is ready"
+        "{program} is ready"
     );
 }
 
