@@ -11,7 +11,7 @@ use records::{Body, Chunk, Data, MAX_INLINE_BYTES, Output, Response};
 
 use crate::journal::{JournalError, Mark, Object, Recording};
 use crate::permit::{Admitted, Hold, Release};
-use crate::session::Session;
+use crate::session::{Grow, Session};
 use crate::target::Durability;
 
 /// Bytes that are handed to a recording at once, unless a release wants them there sooner.
@@ -28,12 +28,20 @@ pub struct Exchange {
     /// `None`: the command has no entry of its own (recording level `operations`).
     intent: Option<u64>,
     keep_data: bool,
+    grow: Grow,
     media: &'static str,
     started: Instant,
     answer: Answer,
     input: Option<Box<dyn Recording>>,
     input_bytes: u64,
     finished: bool,
+}
+
+/// What is kept of an answer, and how.
+pub(crate) struct Kept {
+    pub(crate) keep_data: bool,
+    pub(crate) grow: Grow,
+    pub(crate) media: &'static str,
 }
 
 /// The recorded side of an answer.
@@ -58,15 +66,16 @@ impl Exchange {
         number: u64,
         admitted: Admitted,
         intent: Option<u64>,
-        keep_data: bool,
-        media: &'static str,
+        kept: Kept,
     ) -> Self {
+        let Kept { keep_data, grow, media } = kept;
         Exchange {
             session,
             number,
             admitted,
             intent,
             keep_data,
+            grow,
             media,
             started: Instant::now(),
             answer: Answer::default(),
@@ -86,9 +95,20 @@ impl Exchange {
         self.number
     }
 
+    /// The session it belongs to.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Whether the bytes of answers are kept, so that there is a use in masking them for it.
     pub fn keeps_data(&self) -> bool {
         self.keep_data
+    }
+
+    /// From now on bytes are counted and not kept: for answers whose content turns out to be
+    /// nothing the masker can vouch for. What was kept so far stays.
+    pub fn keep_no_more(&mut self) {
+        self.keep_data = false;
     }
 
     /// Counts bytes that the target sent.
@@ -111,9 +131,7 @@ impl Exchange {
             None => MAX_INLINE_BYTES,
         };
         while self.answer.pending.len() > room {
-            if self.session.target().durability == Durability::BeforeRelease {
-                // Recordings are written before release but synced only at their end, so at
-                // this level every part is an entry.
+            if self.is_all_entries() {
                 let rest = self.answer.pending.split_off(MAX_INLINE_BYTES);
                 self.append_output()?;
                 self.answer.pending = rest;
@@ -152,7 +170,7 @@ impl Exchange {
         let mut hold = self.before_answer();
         if !self.answer.pending.is_empty() {
             let outgrown = self.answer.in_entries + self.answer.pending.len() > MAX_INLINE_BYTES
-                && self.session.target().durability != Durability::BeforeRelease;
+                && !self.is_all_entries();
             if self.answer.recording.is_some() || outgrown {
                 self.spill()?;
             } else {
@@ -164,6 +182,49 @@ impl Exchange {
             hold.recording = Some((recording.progress(), self.answer.recorded));
         }
         Ok(Release { hold })
+    }
+
+    /// Takes what the client sends on behalf of this command into the answer's own stream, in
+    /// its place between the parts of the answer (keystrokes, a window's new size). `frame` is
+    /// what is recorded, masked for the record; `sent` counts the client's bytes, which may be
+    /// sent to the target with what this returns.
+    ///
+    /// # Errors
+    /// If the journal can't take it: the bytes must not be sent.
+    pub fn interleave(&mut self, frame: &[u8], sent: usize) -> Result<Admitted, JournalError> {
+        self.input_bytes += sent as u64;
+        if !self.keep_data || frame.is_empty() {
+            return Ok(self.admitted.clone());
+        }
+        self.answer(frame)?;
+        let Release { hold } = self.release()?;
+        Ok(match self.session.target().durability {
+            // Forwarded at once, as the command was.
+            Durability::BeforeResponse => self.admitted.clone(),
+            Durability::BeforeExecute | Durability::BeforeRelease | Durability::Store => {
+                Admitted { hold }
+            }
+        })
+    }
+
+    /// As [`poll_finish`](Self::poll_finish), where that needs no wait: nothing of this command
+    /// is kept in objects of its own. `None`: it needs one, and nothing was done.
+    ///
+    /// # Errors
+    /// As [`poll_finish`](Self::poll_finish).
+    pub fn try_finish(
+        &mut self,
+        response: &mut Response<'_>,
+    ) -> Result<Option<Release>, JournalError> {
+        if self.answer.recording.is_some() || self.input.is_some() {
+            return Ok(None);
+        }
+        // Without a recording nothing is polled.
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match self.poll_finish(response, &mut cx) {
+            Poll::Ready(done) => done.map(Some),
+            Poll::Pending => Ok(None),
+        }
     }
 
     /// Records the outcome. To be polled until ready; gives the right to release the answer's
@@ -224,6 +285,13 @@ impl Exchange {
         };
         self.finished = true;
         Ok(index)
+    }
+
+    /// Whether no part of the answer goes into a recording. Recordings are written before
+    /// release but synced only at their end, so at durability `before-release` every part is an
+    /// entry.
+    fn is_all_entries(&self) -> bool {
+        self.grow == Grow::Entries || self.session.target().durability == Durability::BeforeRelease
     }
 
     /// What the first byte of the answer waits for.

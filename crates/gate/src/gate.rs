@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use identity::{AuthError, Principal, Secret, Verified};
+use identity::{AuthError, Principal, Secret, Verified, Vouched};
 use policy::{Command, Subject, Verdict};
 use records::{AuthFailure, Body, Entry, SessionStart, Text, Timestamp};
 
@@ -24,6 +24,16 @@ pub trait Authenticate: Send + Sync + 'static {
         &'a self,
         token: &'a Secret,
     ) -> Pin<Box<dyn Future<Output = Result<Verified, AuthError>> + Send + 'a>>;
+
+    /// Lets in again who was verified before; see [`identity::Verifier::readmit`]. The caller has
+    /// checked that what carries the [`Vouched`] was signed by us. Unless implemented, nobody.
+    fn readmit(
+        &self,
+        vouched: Vouched,
+    ) -> Pin<Box<dyn Future<Output = Result<Verified, AuthError>> + Send + '_>> {
+        drop(vouched);
+        Box::pin(std::future::ready(Err(AuthError::UnknownIssuer)))
+    }
 }
 
 impl Authenticate for identity::Verifier {
@@ -32,6 +42,13 @@ impl Authenticate for identity::Verifier {
         token: &'a Secret,
     ) -> Pin<Box<dyn Future<Output = Result<Verified, AuthError>> + Send + 'a>> {
         Box::pin(identity::Verifier::authenticate(self, token, std::time::SystemTime::now()))
+    }
+
+    fn readmit(
+        &self,
+        vouched: Vouched,
+    ) -> Pin<Box<dyn Future<Output = Result<Verified, AuthError>> + Send + '_>> {
+        Box::pin(identity::Verifier::readmit(self, vouched, std::time::SystemTime::now()))
     }
 }
 
@@ -86,6 +103,11 @@ impl Identified {
     pub fn principal(&self) -> &Principal {
         &self.verified.principal
     }
+
+    /// What to carry in a certificate for it; see [`Verified::vouch`].
+    pub fn vouch(&self, until: u64) -> Vouched {
+        self.verified.vouch(until)
+    }
 }
 
 /// A client was refused before it had a session.
@@ -124,9 +146,35 @@ impl Gate {
         arrival: Arrival<'_>,
     ) -> Result<Identified, Refused> {
         match self.authenticate.authenticate(token).await {
-            Ok(verified) => Ok(Identified { verified, details: BTreeMap::new() }),
+            Ok(verified) => Ok(self.admit(verified)),
             Err(error) => {
                 let sha256 = identity::TokenHash::of(token).to_string();
+                self.record_refusal(arrival, error.code(), &error.to_string(), Some(sha256), None)
+                    .await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Takes in somebody whom an embedder has verified in a way of its own.
+    pub fn admit(&self, verified: Verified) -> Identified {
+        Identified { verified, details: BTreeMap::new() }
+    }
+
+    /// Lets in again who was verified before, by something we signed that the caller has checked.
+    /// A refusal is on record, durably, when this returns.
+    ///
+    /// # Errors
+    /// [`Refused`]; the client must not be served.
+    pub async fn readmit(
+        &self,
+        vouched: Vouched,
+        arrival: Arrival<'_>,
+    ) -> Result<Identified, Refused> {
+        let sha256 = vouched.credential.sha256.to_string();
+        match self.authenticate.readmit(vouched).await {
+            Ok(verified) => Ok(self.admit(verified)),
+            Err(error) => {
                 self.record_refusal(arrival, error.code(), &error.to_string(), Some(sha256), None)
                     .await?;
                 Err(error.into())

@@ -23,7 +23,8 @@
 //!
 //! Nothing here knows a protocol. Exchanges do not borrow their session and many may be under
 //! way at once, which is what pipelining, SSH channels and HTTP/2 streams need; a protocol
-//! whose library does the writing waits with [`Admitted::cleared`] in place of an outbox.
+//! whose library does the writing waits with [`Admitted::cleared`], or keeps its packets in a
+//! [`TargetQueue`] and a [`ClientQueue`] for each channel, in place of an outbox.
 
 mod exchange;
 mod gate;
@@ -32,6 +33,7 @@ mod lines;
 pub mod local;
 mod outbox;
 mod permit;
+mod queue;
 mod session;
 mod target;
 
@@ -41,8 +43,10 @@ pub use journal::{Journal, JournalError, Mark, Object, Progress, Recording, Wait
 pub use lines::{JsonLines, MAX_WAITING_BYTES};
 pub use outbox::{ClientOutbox, OutboxError, TargetOutbox};
 pub use permit::{Admitted, Cleared, Release};
+pub use queue::{ClientQueue, TargetQueue};
 pub use session::{
-    Draft, Judgement, MAX_INLINE_TEXT, Refusal, RefusalCause, Session, Spill, Submission,
+    Draft, Grow, Judgement, Keep, MAX_INLINE_TEXT, Refusal, RefusalCause, Session, Spill,
+    Submission,
 };
 pub use target::{Durability, RecordingLevel, Target};
 
@@ -78,6 +82,9 @@ fn hex(bytes: &[u8]) -> String {
         out
     })
 }
+
+#[cfg(test)]
+mod exchange_tests;
 
 #[cfg(test)]
 mod tests {

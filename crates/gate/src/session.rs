@@ -13,8 +13,8 @@ use records::{Body, Command, Entry, Parameter, SessionEnd, Text, Timestamp};
 use serde_json::value::RawValue;
 
 use crate::Judge;
-use crate::exchange::{Exchange, chunk};
-use crate::journal::{Journal, JournalError, Mark, Object, Recording};
+use crate::exchange::{Exchange, Kept, chunk};
+use crate::journal::{Journal, JournalError, Mark, Object, Recording, Wait};
 use crate::permit::{Admitted, Hold, Release};
 use crate::target::{Durability, RecordingLevel, Target};
 
@@ -116,6 +116,35 @@ pub struct Draft<'a> {
     pub masked: BTreeMap<Cow<'a, str>, u64>,
     /// What the bytes of the answer are, `postgres-backend`.
     pub media: &'static str,
+    /// What the protocol adds (see [`records::Command::details`]), masked for the record. With
+    /// the text and the parameters it must fit an entry, or the command is refused.
+    pub details: BTreeMap<Cow<'a, str>, Text<'a>>,
+    /// Whether the answer's bytes are kept.
+    pub keep: Keep,
+    /// Where a long answer goes.
+    pub grow: Grow,
+}
+
+/// Whether the bytes of an answer, and of what the client sends after its command, are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// As the target's recording level says.
+    #[default]
+    AsTarget,
+    /// Never: they are counted. For what is not the principal's conversation with the target
+    /// (a forwarded connection, a pack of git's, a file's content).
+    Counted,
+}
+
+/// Where a long answer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Grow {
+    /// Into a recording beside the log, once it has outgrown a few entries.
+    #[default]
+    Chunks,
+    /// Never: every release makes an `output` entry of at most [`records::MAX_INLINE_BYTES`], so
+    /// that it can be read while the command runs, and is whole after a crash (a terminal).
+    Entries,
 }
 
 /// What became of a command.
@@ -278,11 +307,12 @@ impl Session {
         let level = inner.target.recording;
         if allowed && level == RecordingLevel::Operations && judgement.named.is_none() {
             inner.unrecorded.fetch_add(1, Ordering::Relaxed);
-            let exchange =
-                Exchange::new(self.clone(), number, self.admitted(), None, false, draft.media);
+            let kept = Kept { keep_data: false, grow: draft.grow, media: draft.media };
+            let exchange = Exchange::new(self.clone(), number, self.admitted(), None, kept);
             return Ok(Submission::Admitted(Box::new(exchange)));
         }
-        let media = draft.media;
+        let keep_data = level == RecordingLevel::Full && draft.keep == Keep::AsTarget;
+        let kept = Kept { keep_data, grow: draft.grow, media: draft.media };
         let index = self.append_command(number, judgement, over.as_ref(), draft)?;
         if !allowed {
             inner.denied.fetch_add(1, Ordering::Relaxed);
@@ -293,9 +323,7 @@ impl Session {
             Durability::BeforeResponse => Hold::default(),
             _ => self.hold_for(index),
         };
-        let keep = level == RecordingLevel::Full;
-        let exchange =
-            Exchange::new(self.clone(), number, Admitted { hold }, Some(index), keep, media);
+        let exchange = Exchange::new(self.clone(), number, Admitted { hold }, Some(index), kept);
         Ok(Submission::Admitted(Box::new(exchange)))
     }
 
@@ -333,7 +361,13 @@ impl Session {
             reason,
             policy: Cow::Borrowed(&inner.policy_digest),
             masked: draft.masked,
+            details: if secret { BTreeMap::new() } else { draft.details },
         }))
+    }
+
+    /// A waiter for one queue or task: it wakes for the last mark it was asked for only.
+    pub fn waiter(&self) -> Box<dyn Wait> {
+        self.0.journal.waiter()
     }
 
     /// Keeps something for the session's last entry.

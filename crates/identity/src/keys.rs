@@ -96,6 +96,12 @@ impl Keys {
         lock(&self.state).current.as_ref().is_some_and(|current| current.set.contains(thumbprint))
     }
 
+    /// Fetches the keys if they are no longer fresh; an error if there are none to go by.
+    pub(crate) async fn available(&self, context: &Context<'_>) -> Result<(), AuthError> {
+        self.refresh_if_due(context).await;
+        self.current(context.plan).map(drop)
+    }
+
     /// Fetches the keys if they are no longer fresh.
     pub(crate) async fn refresh_if_due(&self, context: &Context<'_>) {
         let due = {

@@ -141,6 +141,11 @@ impl Lease {
         self.0.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// Thumbprint of the key that signed the token.
+    pub(crate) fn key(&self) -> [u8; 32] {
+        self.0.key
+    }
+
     fn end(&self, reason: EndReason) -> bool {
         let first = self.0.over.set(reason).is_ok();
         self.0.changed.notify_waiters();

@@ -14,6 +14,7 @@
 //!   rule's `max_session` is over, when the issuer withdraws the key, or when
 //!   somebody ends it through the [`LeaseRegistry`].
 //! * [`Secret`]: the token on its way here.
+//! * [`Vouched`]: a principal in a certificate of ours; [`Verifier::readmit`] lets it in again.
 //!
 //! # What is checked
 //!
@@ -90,6 +91,7 @@ mod rules;
 mod secret;
 mod token;
 mod verifier;
+mod vouched;
 
 pub use config::{ConditionConfig, Config, ConfigError, IssuerConfig, Problem, RuleConfig, Scalar};
 pub use credential::{Credential, TokenClass, TokenHash};
@@ -101,6 +103,7 @@ pub use lease::{EndReason, Lease, LeaseRegistry, MAX_REVOCATIONS, Selector};
 pub use principal::{Actor, ActorRole, Kind, Principal};
 pub use secret::Secret;
 pub use verifier::{Verified, Verifier};
+pub use vouched::Vouched;
 
 /// For the fuzzer: takes a token apart as [`Verifier::authenticate`] does
 /// first. True if it is well formed. Not part of the API.

@@ -40,9 +40,9 @@ struct Inner {
     leases: LeaseRegistry,
 }
 
-struct Issuer {
-    plan: IssuerPlan,
-    keys: Keys,
+pub(crate) struct Issuer {
+    pub(crate) plan: IssuerPlan,
+    pub(crate) keys: Keys,
 }
 
 impl Verifier {
@@ -143,7 +143,11 @@ impl Verifier {
         }
     }
 
-    fn context<'a>(&'a self, issuer: &'a Issuer) -> Context<'a> {
+    pub(crate) fn issuer(&self, iss: &str) -> Option<&Issuer> {
+        self.0.by_iss.get(iss)
+    }
+
+    pub(crate) fn context<'a>(&'a self, issuer: &'a Issuer) -> Context<'a> {
         Context { plan: &issuer.plan, fetch: &*self.0.fetch, leases: &self.0.leases }
     }
 

@@ -216,7 +216,10 @@ pub struct Command<'a> {
     pub principal: Cow<'a, RawValue>,
     /// The target's configured name.
     pub target: Str<'a>,
-    /// How it was asked for: for PostgreSQL `simple`, `extended`, `function_call`.
+    /// How it was asked for: for PostgreSQL `simple`, `extended`, `function_call`; for SSH
+    /// `exec`, `shell`, `subsystem`, `sftp`, `scp`, `direct-tcpip`, `forwarded-tcpip`,
+    /// `direct-streamlocal`, `forwarded-streamlocal`, `tcpip-forward`, `agent`, `x11`,
+    /// `certificate`.
     pub via: Str<'a>,
     /// What it does, in the protocol's words: `SELECT`, or `SELECT; DELETE` for several.
     pub operation: Str<'a>,
@@ -248,6 +251,13 @@ pub struct Command<'a> {
     /// Values masked in `text` and `parameters`, by entity.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub masked: BTreeMap<Str<'a>, u64>,
+    /// What the protocol adds. For SSH, as far as they apply: `channel` (the number of the
+    /// command that opened it), `login`, `pty`, `term`, `size`, `env.NAME`, `program`, `parsed`
+    /// (`words` or `unknown`), `path`, `path2`, `flags`, `mode`, `host`, `port`, `origin`; of an
+    /// issued certificate `serial`, `fingerprint`, `principals`, `valid_before`. Not kept at
+    /// recording level `operations`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<Str<'a>, Text<'a>>,
 }
 
 /// A part of a recording kept as an object of its own, bound by its hash.
@@ -274,7 +284,8 @@ pub struct Column<'a> {
 /// Recorded bytes inside an entry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Data<'a> {
-    /// What the bytes are: `postgres-backend` for whole backend messages of protocol 3.
+    /// What the bytes are: `postgres-backend` for whole backend messages of protocol 3,
+    /// `greffier-frames` for what crosses an SSH channel (crate `terminal`).
     #[serde(borrow)]
     pub media: Str<'a>,
     /// The bytes, masked for the record, in standard base64.
@@ -319,7 +330,7 @@ pub struct Response<'a> {
     /// One for each statement that answered, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<StatementResult<'a>>,
-    /// The protocol's error code: SQLSTATE.
+    /// The protocol's error code: SQLSTATE; for SSH the exit status, or a file operation's status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Str<'a>>,
     /// The error's message, masked for the record.
@@ -347,4 +358,11 @@ pub struct Response<'a> {
     /// The chunks of what the client sent as COPY data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub input_chunks: Vec<Chunk<'a>>,
+    /// What the protocol adds. For SSH, as far as they apply: `exit_status`, `signal`,
+    /// `core_dumped`, `stdout_bytes`, `stderr_bytes`, `stdin_sha256`, `stdout_sha256`,
+    /// `stderr_sha256`, `read_bytes`, `read_sha256`, `written_bytes`, `written_sha256`, `whole`
+    /// (`true`: from the file's beginning, in order, to its end), `size`, `commands_from`
+    /// (`osc133` or `screen`), `ended_by`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<Str<'a>, Text<'a>>,
 }

@@ -30,6 +30,7 @@ fn command() -> Command<'static> {
         reason: None,
         policy: "00".into(),
         masked: BTreeMap::from([("CREDIT_CARD".into(), 2)]),
+        details: BTreeMap::from([("path".into(), Text::from_bytes(b"/srv/\xff"))]),
     }
 }
 
@@ -41,6 +42,7 @@ fn an_entry_is_one_json_object_and_reads_back() {
     assert_eq!(json["type"], "command");
     assert_eq!(json["v"], VERSION);
     assert_eq!(json["salt"], "ab".repeat(16));
+    assert_eq!(json["details"]["path"]["hex"], "2f7372762fff");
     assert_eq!(json["principal"]["on_behalf_of"][0]["subject"], "alice");
     let back = Entry::from_json(&bytes).unwrap();
     let Body::Command(body) = &back.body else { panic!("{back:?}") };

@@ -301,6 +301,7 @@ mod tests {
             reason: None,
             policy: "p".into(),
             masked: [("A".into(), 1)].into(),
+            details: [].into(),
         })
     }
 

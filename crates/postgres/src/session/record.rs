@@ -144,6 +144,7 @@ impl Machine {
             parameter_objects: &parameter_objects,
             masked: masked(&recorded.receipt),
             media: MEDIA,
+            ..Draft::default()
         };
         submit(self, draft).map(Some)
     }

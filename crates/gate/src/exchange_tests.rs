@@ -1,0 +1,204 @@
+//! Exchanges over a journal of lines in memory.
+
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use dev_issuer::{Claims, DevIssuer};
+use policy::{Command, Subject, Verdict};
+use records::Response;
+use serde_json::Value;
+
+use super::*;
+
+const AUDIENCE: &str = "https://greffier.test";
+const ARRIVAL: Arrival<'static> =
+    Arrival { protocol: "test", peer: "127.0.0.1:1", target: b"target" };
+
+struct All;
+
+impl Judge for All {
+    fn judge(&self, _: &Subject<'_>, _: &Command<'_>) -> Verdict {
+        Verdict::Allow { rule: "all".into() }
+    }
+
+    fn digest(&self) -> &str {
+        "none"
+    }
+}
+
+/// What was recorded.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn of(&self, kind: &str) -> Vec<Value> {
+        let lines = self.0.lock().unwrap();
+        let entries = lines.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        let entries = entries.map(|line| serde_json::from_slice::<Value>(line).unwrap());
+        entries.filter(|entry| entry["type"] == kind).collect()
+    }
+
+    /// The bytes of all `output` entries and of the response, in order.
+    fn answer(&self) -> Vec<Vec<u8>> {
+        let mut all = self.of("output");
+        all.extend(self.of("response"));
+        let data = all.iter().filter_map(|entry| entry["data"]["base64"].as_str());
+        data.map(|text| STANDARD.decode(text).unwrap()).collect()
+    }
+}
+
+struct Rig {
+    lines: Lines,
+    gate: Gate,
+    issuer: DevIssuer,
+}
+
+impl Rig {
+    async fn start() -> Rig {
+        let issuer = DevIssuer::start().await.unwrap();
+        let config = format!(
+            "[issuer.dev]\niss = \"{}\"\naudiences = [\"{AUDIENCE}\"]\nalgorithms = [\"ES256\", \
+             \"EdDSA\"]\nmay_mint = [\"human\"]\nallow_insecure_loopback = true\n\
+             [[issuer.dev.rule]]\nname = \"people\"\nkind = \"human\"\n",
+            issuer.iss()
+        );
+        let config: identity::Config = toml::from_str(&config).unwrap();
+        let fetcher = identity::HttpFetcher::new(&config).unwrap();
+        let verifier = identity::Verifier::new(&config, fetcher).unwrap();
+        let lines = Lines::default();
+        let kept = lines.clone();
+        let journal = JsonLines::start(move |batch| {
+            kept.0.lock().unwrap().extend_from_slice(batch);
+            Ok(())
+        });
+        let gate = Gate::new(Arc::new(verifier), Arc::new(All), Arc::new(journal.unwrap()));
+        Rig { lines, gate, issuer }
+    }
+
+    async fn identified(&self) -> Identified {
+        let token = self.issuer.mint(Claims::new("alice").audience(AUDIENCE)).unwrap();
+        self.gate.authenticate(&identity::Secret::new(token), ARRIVAL).await.unwrap()
+    }
+
+    async fn session(&self, recording: RecordingLevel) -> Session {
+        let mut target = Target::new("target", masking::Policy::empty());
+        target.recording = recording;
+        self.gate.open_session(self.identified().await, Arc::new(target), ARRIVAL).await.unwrap()
+    }
+}
+
+fn submit(session: &Session, draft: Draft<'_>) -> Exchange {
+    let judgement = session.judge(&[], "shell".into(), "execute");
+    match session.submit(&judgement, draft).unwrap() {
+        Submission::Admitted(exchange) => *exchange,
+        Submission::Refused(refusal) => panic!("{refusal:?}"),
+    }
+}
+
+async fn finish(exchange: &mut Exchange) {
+    let mut response = Response { outcome: "ok".into(), ..Response::default() };
+    let release = poll_fn(|cx| exchange.poll_finish(&mut response, cx)).await.unwrap();
+    release.cleared(&mut *exchange.session().waiter()).await.unwrap();
+}
+
+#[tokio::test]
+async fn details_stand_in_the_command_and_its_response() {
+    let rig = Rig::start().await;
+    let session = rig.session(RecordingLevel::Full).await;
+    let details = [(Cow::from("term"), "xterm".into())].into();
+    let mut exchange = submit(&session, Draft { details, ..Draft::default() });
+    let details = [(Cow::from("exit_status"), "3".into())].into();
+    let mut response = Response { outcome: "ok".into(), details, ..Response::default() };
+    let release = exchange.try_finish(&mut response).unwrap().unwrap();
+    release.cleared(&mut *session.waiter()).await.unwrap();
+    assert_eq!(rig.lines.of("command")[0]["details"]["term"], "xterm");
+    assert_eq!(rig.lines.of("response")[0]["details"]["exit_status"], "3");
+}
+
+#[tokio::test]
+async fn keystrokes_keep_their_place_between_the_parts_of_the_answer() {
+    let rig = Rig::start().await;
+    let session = rig.session(RecordingLevel::Full).await;
+    let mut shell = submit(&session, Draft { grow: Grow::Entries, ..Draft::default() });
+    let mut wait = session.waiter();
+    shell.answer(b"$ ").unwrap();
+    let prompt = shell.release().unwrap();
+    prompt.cleared(&mut *wait).await.unwrap();
+    let typed = shell.interleave(b"<l>", 1).unwrap();
+    // The key is on record before it may go to the target.
+    typed.cleared(&mut *wait).await.unwrap();
+    assert_eq!(rig.lines.answer(), [b"$ ".as_slice(), b"<l>"]);
+    shell.answer(b"l").unwrap();
+    finish(&mut shell).await;
+    assert_eq!(rig.lines.answer(), [b"$ ".as_slice(), b"<l>", b"l"]);
+    assert_eq!(rig.lines.of("response")[0]["input_bytes"], 1);
+}
+
+#[tokio::test]
+async fn a_terminal_stays_in_entries_however_long_it_runs() {
+    let rig = Rig::start().await;
+    let session = rig.session(RecordingLevel::Full).await;
+    let mut shell = submit(&session, Draft { grow: Grow::Entries, ..Draft::default() });
+    let screen: Vec<u8> = (0..100_000_u32).map(|i| b"0123456789"[i as usize % 10]).collect();
+    shell.answer(&screen).unwrap();
+    shell.release().unwrap();
+    shell.answer(&screen).unwrap();
+    finish(&mut shell).await;
+    let parts = rig.lines.answer();
+    assert!(parts.iter().all(|part| part.len() <= records::MAX_INLINE_BYTES));
+    assert_eq!(parts.concat(), [screen.clone(), screen].concat());
+    assert!(rig.lines.of("part").is_empty(), "nothing went into a recording");
+}
+
+#[tokio::test]
+async fn what_is_counted_is_not_kept() {
+    let rig = Rig::start().await;
+    let session = rig.session(RecordingLevel::Full).await;
+    let mut forward = submit(&session, Draft { keep: Keep::Counted, ..Draft::default() });
+    assert!(!forward.keeps_data());
+    forward.count(5);
+    forward.answer(b"12345").unwrap();
+    forward.input(b"abc", 3).unwrap();
+    forward.interleave(b"de", 2).unwrap();
+    finish(&mut forward).await;
+    assert!(rig.lines.answer().is_empty() && rig.lines.of("part").is_empty());
+    let response = &rig.lines.of("response")[0];
+    assert_eq!((&response["bytes"], &response["input_bytes"]), (&5.into(), &5.into()));
+}
+
+#[tokio::test]
+async fn keeping_can_end_on_the_way_and_a_recording_needs_a_wait() {
+    let rig = Rig::start().await;
+    let session = rig.session(RecordingLevel::Full).await;
+    let mut exec = submit(&session, Draft::default());
+    exec.answer(&[b'x'; 40_000]).unwrap();
+    exec.release().unwrap();
+    exec.keep_no_more();
+    exec.answer(b"secret").unwrap();
+    let mut response = Response { outcome: "ok".into(), ..Response::default() };
+    assert!(exec.try_finish(&mut response).unwrap().is_none());
+    finish(&mut exec).await;
+    assert_eq!(rig.lines.of("response")[0]["chunks"][0]["bytes"], 40_000);
+    assert_eq!(rig.lines.of("response").len(), 1);
+}
+
+#[tokio::test]
+async fn who_was_vouched_for_comes_back_and_a_refusal_is_on_record() {
+    let rig = Rig::start().await;
+    let identified = rig.identified().await;
+    let vouched = identified.vouch(u64::MAX);
+    let again = rig.gate.readmit(vouched, ARRIVAL).await.unwrap();
+    assert_eq!(again.principal(), identified.principal());
+    let Err(Refused::Credential(error)) = rig.gate.readmit(identified.vouch(1), ARRIVAL).await
+    else {
+        panic!("it is long over")
+    };
+    assert_eq!(error, identity::AuthError::Expired);
+    let failures = rig.lines.of("auth_failure");
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0]["cause"], "expired");
+    assert_eq!(failures[0]["credential_sha256"].as_str().unwrap().len(), 64);
+}
