@@ -236,7 +236,10 @@ impl<'a> Reader<'a> {
                 let section: sections::Listen = self.document.read(path, value)?;
                 let names: Vec<&str> = targets
                     .iter()
-                    .filter(|(_, target)| self::word(target, "protocol") == Some(word))
+                    .filter(|(_, target)| {
+                        let theirs = self::word(target, "protocol");
+                        !theirs.is_some_and(|t| t != word && PROTOCOLS.contains(&t))
+                    })
                     .map(|(name, _)| name.as_str())
                     .collect();
                 if let Some(target) = &section.target
