@@ -1,5 +1,5 @@
-//! Real servers and real clients for tests: PostgreSQL, PgBouncer, an OIDC
-//! provider nobody here wrote, and the drivers that people use.
+//! Real servers and real clients for tests: PostgreSQL, PgBouncer, OpenSSH, an
+//! OIDC provider nobody here wrote, and the drivers that people use.
 //!
 //! Every server gets a spare loopback port and a temporary folder of its own,
 //! runs as an ordinary user when the tests run as root, is ended by its
@@ -9,7 +9,7 @@
 //!
 //! Words used here:
 //! * **server**: a process of a program we did not write, held by a handle
-//!   ([`Postgres`], [`PgBouncer`], [`OidcProvider`]);
+//!   ([`Postgres`], [`PgBouncer`], [`Sshd`], [`OidcProvider`]);
 //! * **client**: a small program in `assets/clients/` that plays the common
 //!   script through one driver ([`clients`]);
 //! * **suite**: a conformance suite of PostgreSQL's own ([`suites`]);
@@ -51,6 +51,7 @@ mod pgbouncer;
 mod postgres;
 mod process;
 mod require;
+mod sshd;
 mod statement_log;
 pub mod suites;
 mod tls;
@@ -62,5 +63,6 @@ pub use oidc::{OidcClient, OidcProvider};
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Auth, PgOptions, Postgres};
 pub use require::require;
+pub use sshd::{Sshd, SshdOptions};
 pub use statement_log::{Executed, How};
 pub use tls::{Authority, Issued};
