@@ -9,6 +9,9 @@ use crate::instance::{Instance, SealError, StartError};
 use crate::loaded::{Listener, Loaded};
 use crate::serve::{Drained, Handler, Listening, Stop, serve};
 
+/// Threads that work for the publisher on files. Each keeps memory of its own, so they are few;
+/// more would only wait for the same disk.
+const PUBLISHING_THREADS: usize = 4;
 /// How long the store may take for the rest of the log at the end.
 const SEAL_LIMIT: Duration = Duration::from_secs(30);
 /// How long sessions get to tell their clients that nothing can be recorded any more.
@@ -52,7 +55,8 @@ type Serving<'a> = &'a dyn Fn(&Listener, &Instance) -> Handler;
 /// # Errors
 /// [`RunError`]; what was recorded before stays so.
 pub fn run(loaded: &Loaded, program: &str, serving: Serving<'_>) -> Result<(), RunError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().max_blocking_threads(PUBLISHING_THREADS).build()?;
     let end = runtime.block_on(serve_all(loaded, program, serving));
     // A store that hangs must not keep the process: what it was given is durable here.
     runtime.shutdown_timeout(LAST_WORDS);

@@ -19,6 +19,8 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::loaded::Serve;
 
+/// Threads of a shard for what would block it: long analyses, the names of hosts.
+const BLOCKING_THREADS: usize = 16;
 /// The pause after an error of `accept` that more accepting would only repeat (no descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -142,7 +144,8 @@ impl Shards {
         let mut shards =
             Shards { senders: Vec::new(), threads: Vec::new(), next: AtomicUsize::new(0), cut };
         for number in 0..count {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
             let (sender, jobs) = mpsc::unbounded_channel();
             let (shutdown, cutting) = (shutdown.clone(), cutting.clone());
             let thread =
