@@ -1,9 +1,8 @@
 //! Packets of the connection layer, RFC 4254: message numbers 80 to 100.
 //!
 //! [`parse`] is exact: a packet with bytes left over is refused, because two readers could
-//! disagree about it. The two fields that RFC 4254 lets extensions lengthen (what follows a
-//! request's or an open's fixed fields) are handed on as `rest`, and read by the types that
-//! [kinds] holds.
+//! disagree about it. What follows the fixed fields of a request or an open is handed on as
+//! `rest`, and read by the types of its kind ([`PtyReq`], [`DirectTcpip`] …).
 
 mod kinds;
 pub mod write;

@@ -1,0 +1,377 @@
+//! A program, or a forwarded connection, on its way through the gate.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use gate::{
+    Draft, Grow, JournalError, Judgement, Keep, MAX_INLINE_TEXT, Object, RefusalCause, Release,
+    Spill, Submission,
+};
+use masking::Receipt;
+use policy::Access;
+use records::Text;
+use ssh_wire::packet::{DirectStreamLocal, DirectTcpip, OpenFailure, write};
+
+use super::requests::Start;
+use super::stream::{Recording, Running};
+use super::{Answer, Channel, Kind, Opening, Run, Shared, frames, judge};
+use crate::refusal;
+use crate::relay::End;
+use crate::side::Side;
+
+/// How much of a text that is kept as objects stands in its entry too, in bytes.
+const TEXT_BEGINNING: usize = 512;
+
+/// A program that was judged, and what else its entry says.
+struct Asked {
+    via: &'static str,
+    /// The line or the subsystem's name, masked for the record; none for a shell.
+    text: Option<Vec<u8>>,
+    text_bytes: usize,
+    receipt: Receipt,
+    judgement: Judgement,
+    parsed: Option<bool>,
+    packet: Bytes,
+    want_reply: bool,
+}
+
+/// A program whose text is too long for an entry.
+pub(super) struct Spilling {
+    asked: Asked,
+    spill: Spill,
+}
+
+impl Channel {
+    /// Judges a program and puts it on record; then it is started, or refused.
+    pub(super) fn start(
+        &mut self,
+        start: Start<'_>,
+        want_reply: bool,
+        shared: &mut Shared,
+    ) -> Result<(), End> {
+        let asked = self.asked(start, want_reply, shared);
+        let is_long = asked.text.as_ref().is_some_and(|text| text.len() > MAX_INLINE_TEXT);
+        if !is_long {
+            return self.submit(asked, &[], shared);
+        }
+        match shared.session.spill(asked.text.as_deref().unwrap_or_default()) {
+            Ok(spill) => {
+                self.run = Run::Spilling(Box::new(Spilling { asked, spill }));
+                Ok(())
+            }
+            Err(error) => self.unrecorded(error, want_reply, shared),
+        }
+    }
+
+    fn asked(&self, start: Start<'_>, want_reply: bool, shared: &Shared) -> Asked {
+        let session = &shared.session;
+        let allow = shared.rules.allow;
+        let pty = self.setup.pty.is_some();
+        let flags: &[&'static str] = if pty { &["pty"] } else { &[] };
+        let mut receipt = Receipt::new();
+        let (via, line, judgement, parsed) = match start {
+            Start::Exec(line) => {
+                let judged = judge::exec(session, line, pty);
+                let (allowed, what) = match is_scp(line) {
+                    true => (allow.scp, "scp of the old protocol (scp -O)"),
+                    false => (allow.exec, "command lines (exec)"),
+                };
+                let judgement = judge::gated(judged.judgement, allowed, what);
+                ("exec", Some(line), judgement, Some(judged.parsed))
+            }
+            Start::Shell => {
+                let judgement = judge::one(session, "shell", "shell", None, flags);
+                ("shell", None, judge::gated(judgement, allow.shell, "shells"), None)
+            }
+            Start::Subsystem(name) => {
+                let known = name == b"sftp";
+                let class = if known { "session" } else { "unknown" };
+                let text = String::from_utf8_lossy(name);
+                let resource = Some((text.as_ref(), Access::Write));
+                let judgement = judge::one(session, "subsystem", class, resource, flags);
+                let judgement = judge::gated(judgement, known && allow.sftp, "such subsystem");
+                ("subsystem", Some(name), judgement, None)
+            }
+        };
+        Asked {
+            via,
+            text: line.map(|line| shared.recorded(line, &mut receipt).into_owned()),
+            text_bytes: line.map_or(0, <[u8]>::len),
+            receipt,
+            judgement,
+            parsed,
+            packet: self.start_packet(via.as_bytes(), want_reply, line),
+            want_reply,
+        }
+    }
+
+    pub(super) fn poll_spilling(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &mut Shared,
+    ) -> Result<(), End> {
+        let Run::Spilling(spilling) = &mut self.run else { return Ok(()) };
+        let Poll::Ready(spilled) = spilling.spill.poll(cx) else { return Ok(()) };
+        let Run::Spilling(spilling) = std::mem::replace(&mut self.run, Run::Idle) else {
+            return Ok(());
+        };
+        let Spilling { asked, .. } = *spilling;
+        match spilled {
+            Ok(objects) => self.submit(asked, &objects, shared),
+            Err(error) => self.unrecorded(error, asked.want_reply, shared),
+        }
+    }
+
+    fn submit(&mut self, asked: Asked, objects: &[Object], shared: &mut Shared) -> Result<(), End> {
+        let terminal = self.setup.pty.is_some();
+        let draft = self.draft(&asked, objects, shared);
+        let exchange = match shared.session.submit(&asked.judgement, draft) {
+            Ok(Submission::Admitted(exchange)) => exchange,
+            Ok(Submission::Refused(refusal)) => {
+                let text = refusal::refused(&refusal.cause);
+                let over = matches!(refusal.cause, RefusalCause::LeaseOver(_));
+                self.refuse(text, refusal.release, asked.want_reply, shared)?;
+                // The lease's end closes the session by itself, and says why.
+                debug_assert!(!over || shared.session.lease().is_over().is_some());
+                return Ok(());
+            }
+            Err(error) => return self.unrecorded(error, asked.want_reply, shared),
+        };
+        let recording = Recording {
+            terminal,
+            record_input: shared.rules.record_input,
+            mask_client: !terminal && asked.via == "exec",
+        };
+        let admitted = exchange.admitted().clone();
+        let mut running = Running::new(exchange, &shared.masking, recording);
+        if let Some(pty) = &self.setup.pty {
+            running.resize(pty.columns, pty.rows);
+        }
+        self.run = Run::Running(Box::new(running));
+        if asked.want_reply {
+            let answers = &mut self.answers.client;
+            answers.forwarded().map_err(|e| End::violation(Side::Client, e.to_string()))?;
+        }
+        self.to_target.packet(&admitted, asked.packet);
+        Ok(())
+    }
+
+    fn draft<'a>(&self, asked: &'a Asked, objects: &'a [Object], shared: &Shared) -> Draft<'a> {
+        let mut receipt = asked.receipt;
+        let mut details: BTreeMap<Cow<'a, str>, Text<'a>> = BTreeMap::new();
+        details.insert("login".into(), shared.login.clone().into());
+        if let Some(parsed) = asked.parsed {
+            details.insert("parsed".into(), if parsed { "words" } else { "unknown" }.into());
+        }
+        if let Some(pty) = &self.setup.pty {
+            let term = shared.recorded(&pty.term, &mut receipt);
+            details.insert("pty".into(), "true".into());
+            details.insert("term".into(), text(&term));
+            details.insert("size".into(), format!("{}x{}", pty.columns, pty.rows).into());
+        }
+        for (name, value) in &self.setup.env {
+            let value = shared.recorded(value, &mut receipt);
+            let name = format!("env.{}", String::from_utf8_lossy(name));
+            details.insert(name.into(), text(&value));
+        }
+        let kept = asked.text.as_deref().map(|text| {
+            let inline = if objects.is_empty() { text.len() } else { TEXT_BEGINNING };
+            Text::from_bytes(text.get(..inline).unwrap_or(text))
+        });
+        Draft {
+            via: asked.via,
+            text: kept,
+            text_bytes: asked.text_bytes as u64,
+            text_objects: objects,
+            masked: super::masked(&receipt, Some(&shared.masking)),
+            media: frames::MEDIA,
+            details,
+            grow: if self.setup.pty.is_some() { Grow::Entries } else { Grow::Chunks },
+            ..Draft::default()
+        }
+    }
+
+    /// The program does not run; the client is told when its turn has come.
+    fn refuse(
+        &mut self,
+        text: String,
+        release: Release,
+        want_reply: bool,
+        shared: &mut Shared,
+    ) -> Result<(), End> {
+        if want_reply {
+            let answers = &mut self.answers.client;
+            answers
+                .answered(Answer::Success)
+                .map_err(|e| End::violation(Side::Client, e.to_string()))?;
+        }
+        self.run = Run::Refusing(text, release);
+        self.flush_answers(shared)
+    }
+
+    /// The program can't be put on record, so it does not run.
+    fn unrecorded(
+        &mut self,
+        error: JournalError,
+        want_reply: bool,
+        shared: &mut Shared,
+    ) -> Result<(), End> {
+        match error {
+            JournalError::Full | JournalError::TooLarge { .. } => {
+                let release = shared.session.release();
+                self.refuse(refusal::unrecorded(error), release, want_reply, shared)
+            }
+            JournalError::Failed | JournalError::Closed => Err(error.into()),
+        }
+    }
+}
+
+/// A forwarded connection that the client asks for: judged, on record, then passed on. `None`:
+/// it was refused, and the client is told.
+pub(crate) fn forward(
+    opening: Opening,
+    kind: &[u8],
+    rest: &[u8],
+    shared: &mut Shared,
+) -> Result<Option<Channel>, End> {
+    let bad = |e: ssh_wire::WireError| End::violation(Side::Client, e.to_string());
+    let allow = shared.rules.allow;
+    let (via, operation, class, resource, allowed, details) = match kind {
+        b"direct-tcpip" => {
+            let read = DirectTcpip::parse(rest).map_err(bad)?;
+            let origin = format!("{}:{}", lossy(read.origin), read.origin_port);
+            let mut details = destination(read.host, read.port);
+            details.insert("origin".into(), origin.into());
+            let resource = address(read.host, read.port);
+            let via = "direct-tcpip";
+            (via, via, "forward", resource, allow.local_forward, details)
+        }
+        b"direct-streamlocal@openssh.com" => {
+            let path = lossy(DirectStreamLocal::parse(rest).map_err(bad)?.path);
+            let details = BTreeMap::from([("path".into(), path.clone().into())]);
+            let via = "direct-streamlocal";
+            (via, via, "forward", path, allow.local_streamlocal, details)
+        }
+        other => {
+            let details = BTreeMap::new();
+            ("open", "open", "unknown", lossy(other), false, details)
+        }
+    };
+    let judgement =
+        judge::one(&shared.session, operation, class, Some((&resource, Access::Write)), &[]);
+    let judgement = judge::gated(judgement, allowed, "such channel");
+    let draft = Draft {
+        via,
+        text: Some(Text::from(resource.clone())),
+        text_bytes: resource.len() as u64,
+        media: frames::MEDIA,
+        keep: Keep::Counted,
+        details,
+        ..Draft::default()
+    };
+    let (release, told) = match shared.session.submit(&judgement, draft) {
+        Ok(Submission::Admitted(exchange)) => {
+            return Ok(Some(Channel::forward(opening, kind, rest, exchange, shared)));
+        }
+        Ok(Submission::Refused(refusal)) => {
+            (refusal.release, refusal::refused_open(&refusal.cause))
+        }
+        Err(error @ (JournalError::Full | JournalError::TooLarge { .. })) => {
+            (shared.session.release(), refusal::unrecorded(error).trim_end().to_owned())
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let why = OpenFailure::AdministrativelyProhibited;
+    let packet = write::open_failure(opening.number, why, &told);
+    shared.to_client.push(&release, packet.len(), packet);
+    Ok(None)
+}
+
+impl Channel {
+    fn forward(
+        opening: Opening,
+        kind: &[u8],
+        rest: &[u8],
+        exchange: Box<gate::Exchange>,
+        shared: &mut Shared,
+    ) -> Channel {
+        let (mut channel, window, max_packet) =
+            Channel::new(Kind::Forward, Side::Client, opening, shared);
+        let packet = write::open(kind, opening.number, window, max_packet, rest);
+        let admitted = exchange.admitted().clone();
+        shared.to_target.push(&admitted, packet.len(), packet);
+        let recording = Recording {
+            terminal: false,
+            record_input: shared.rules.record_input,
+            mask_client: false,
+        };
+        let running = Running::new(exchange, &shared.masking, recording);
+        channel.run = Run::Running(Box::new(running));
+        channel
+    }
+}
+
+/// A destination as rules name it: `host:port`, IPv6 addresses in brackets.
+fn address(host: &[u8], port: u32) -> String {
+    let host = lossy(host);
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
+fn destination(host: &[u8], port: u32) -> BTreeMap<Cow<'static, str>, Text<'static>> {
+    BTreeMap::from([("host".into(), lossy(host).into()), ("port".into(), port.to_string().into())])
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().take(MAX_INLINE_TEXT / 4).collect()
+}
+
+fn text(bytes: &[u8]) -> Text<'static> {
+    String::from_utf8_lossy(bytes).into_owned().into()
+}
+
+/// Whether a line starts the far end of `scp` of the old protocol, and nothing else.
+fn is_scp(line: &[u8]) -> bool {
+    let read = shell_grammar::read(line);
+    let [command] = read.commands.as_slice() else { return false };
+    let mut words = command.words.iter().map(shell_grammar::Word::bytes);
+    let program = words.next().unwrap_or_default();
+    let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    read.unparsed.is_none()
+        && command.redirects.is_empty()
+        && command.assignments.is_empty()
+        && name == b"scp"
+        && words.any(|word| matches!(word, b"-t" | b"-f"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lone_scp_is_scp() {
+        for line in ["scp -t /tmp/x", "scp -r -v -f .", "/usr/bin/scp -p -t -- /tmp"] {
+            assert!(is_scp(line.as_bytes()), "{line}");
+        }
+        for line in [
+            "scp a b:",
+            "scp -t x; id",
+            "scp -t x > y",
+            "X=1 scp -t x",
+            "scp -t $(id)",
+            "sh -c 'scp -t x'",
+        ] {
+            assert!(!is_scp(line.as_bytes()), "{line}");
+        }
+    }
+
+    #[test]
+    fn destinations_are_named_as_rules_name_them() {
+        assert_eq!(address(b"db", 5432), "db:5432");
+        assert_eq!(address(b"::1", 22), "[::1]:22");
+    }
+}

@@ -1,0 +1,357 @@
+//! A program under way: what it says and reads is counted, hashed, masked and recorded here.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{Context as Digest, SHA256};
+use gate::{Admitted, Exchange, JournalError, Release};
+use masking::{Policy, Receipt, Sink, StreamMasker};
+use records::{Response, Text};
+
+use super::frames::{Frames, Kind};
+use crate::rules::RecordInput;
+
+/// How much of a stream is looked at to tell text from binary data, in bytes.
+const BINARY_PROBE: u64 = 4096;
+/// The most of a terminal's output in one frame, in bytes: a frame must fit an entry.
+const TERMINAL_FRAME: usize = 8 * 1024;
+/// How long the end of what a program said so far is held back to be masked for the client,
+/// when nothing follows it.
+pub(crate) const TAIL: Duration = Duration::from_millis(40);
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Status(u32),
+    Signal { name: String, core_dumped: bool },
+}
+
+/// One of a program's two ways to speak.
+struct Spoken {
+    bytes: u64,
+    digest: Digest,
+    to_client: Option<StreamMasker>,
+    to_record: Option<StreamMasker>,
+    /// The client's masker may hold something since then.
+    held: Option<Instant>,
+    binary: bool,
+}
+
+impl Spoken {
+    fn new(masking: &Arc<Policy>, mask_client: bool) -> Self {
+        let stream =
+            |sink, wanted: bool| (wanted && masking.scans(sink)).then(|| masking.stream(sink));
+        Spoken {
+            bytes: 0,
+            digest: Digest::new(&SHA256),
+            to_client: stream(Sink::Client, mask_client),
+            to_record: stream(Sink::Record, true),
+            held: None,
+            binary: false,
+        }
+    }
+}
+
+/// What a program is to the recorder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recording {
+    /// There is a terminal: its keystrokes belong to the screen's stream.
+    pub(crate) terminal: bool,
+    pub(crate) record_input: RecordInput,
+    /// What the client sees is masked.
+    pub(crate) mask_client: bool,
+}
+
+/// A program that was admitted.
+pub(crate) struct Running {
+    pub(crate) exchange: Box<Exchange>,
+    frames: Frames,
+    stdout: Spoken,
+    stderr: Spoken,
+    stdin: Digest,
+    /// Of it: not yet handed to the journal.
+    stdin_unfed: Vec<u8>,
+    /// Keystrokes not yet handed to the journal, as frames.
+    keys: VecDeque<Vec<u8>>,
+    /// Bytes of the client's that the exchange has not counted yet.
+    unsent: usize,
+    stdin_masker: Option<StreamMasker>,
+    recording: Recording,
+    pub(crate) exit: Option<Exit>,
+    pub(crate) ended_by: Option<String>,
+    /// Frames that the journal had no room for yet.
+    unfed: VecDeque<Vec<u8>>,
+    /// Something was fed and no release was had for it yet.
+    dirty: bool,
+}
+
+impl Running {
+    pub(crate) fn new(
+        exchange: Box<Exchange>,
+        masking: &Arc<Policy>,
+        recording: Recording,
+    ) -> Self {
+        Running {
+            exchange,
+            frames: Frames::new(),
+            stdout: Spoken::new(masking, recording.mask_client),
+            stderr: Spoken::new(masking, recording.mask_client),
+            stdin: Digest::new(&SHA256),
+            stdin_unfed: Vec::new(),
+            keys: VecDeque::new(),
+            unsent: 0,
+            stdin_masker: masking.scans(Sink::Record).then(|| masking.stream(Sink::Record)),
+            recording,
+            exit: None,
+            ended_by: None,
+            unfed: VecDeque::new(),
+            dirty: false,
+        }
+    }
+
+    fn spoken(&mut self, stderr: bool) -> &mut Spoken {
+        if stderr { &mut self.stderr } else { &mut self.stdout }
+    }
+
+    /// Takes what the program said. Gives what the client is to see, if that differs; it may
+    /// see it with what [`feed`](Running::feed) gives afterwards.
+    pub(crate) fn output(&mut self, stderr: bool, data: &[u8]) -> Option<Vec<u8>> {
+        self.exchange.count(data.len());
+        let keeps = self.exchange.keeps_data();
+        let spoken = self.spoken(stderr);
+        spoken.digest.update(data);
+        let probe = usize::try_from(BINARY_PROBE.saturating_sub(spoken.bytes)).unwrap_or(0);
+        spoken.bytes += data.len() as u64;
+        let mut record = Cow::Borrowed(data);
+        if keeps && let Some(masker) = &mut spoken.to_record {
+            // What is no text can't be searched: the masker can't vouch for it.
+            spoken.binary |= data.iter().take(probe).any(|&byte| byte == 0);
+            let mut out = Vec::with_capacity(data.len());
+            if !spoken.binary {
+                masker.push(data, &mut out);
+            }
+            record = Cow::Owned(out);
+        }
+        let client = spoken.to_client.as_mut().map(|masker| {
+            let mut out = Vec::with_capacity(data.len());
+            masker.push(data, &mut out);
+            spoken.held = Some(Instant::now());
+            out
+        });
+        self.record(if stderr { Kind::Error } else { Kind::Output }, &record);
+        client
+    }
+
+    /// When the held end of what was said is to be given up, if anything may be held.
+    pub(crate) fn tail_due(&self) -> Option<Instant> {
+        let due = |spoken: &Spoken| spoken.held.map(|since| since + TAIL);
+        [due(&self.stdout), due(&self.stderr)].into_iter().flatten().min()
+    }
+
+    /// Gives up what is held back for the client since `until` or before; standard error's too.
+    pub(crate) fn tails(&mut self, until: Instant) -> [(bool, Vec<u8>); 2] {
+        [false, true].map(|stderr| {
+            let spoken = self.spoken(stderr);
+            let mut out = Vec::new();
+            if spoken.held.is_some_and(|since| since <= until)
+                && let Some(masker) = &mut spoken.to_client
+            {
+                masker.finish(&mut out);
+                spoken.held = None;
+            }
+            (stderr, out)
+        })
+    }
+
+    /// No more will be said: what the record's maskers hold is recorded.
+    pub(crate) fn end_of_output(&mut self) {
+        for (stderr, kind) in [(false, Kind::Output), (true, Kind::Error)] {
+            let spoken = self.spoken(stderr);
+            let mut out = Vec::new();
+            if !spoken.binary
+                && let Some(masker) = &mut spoken.to_record
+            {
+                masker.finish(&mut out);
+            }
+            self.record(kind, &out);
+        }
+    }
+
+    /// The terminal has another size.
+    pub(crate) fn resize(&mut self, columns: u32, rows: u32) {
+        if self.exchange.keeps_data() {
+            let frame = self.frames.resize(columns, rows);
+            self.unfed.push_back(frame);
+        }
+    }
+
+    /// The client sent a signal.
+    pub(crate) fn signal(&mut self, name: &[u8]) {
+        let mark = format!("signal {}", String::from_utf8_lossy(name));
+        self.record(Kind::Mark, mark.as_bytes());
+    }
+
+    /// The program said how it ended.
+    pub(crate) fn exited(&mut self, exit: Exit) {
+        let text = match &exit {
+            Exit::Status(status) => status.to_string(),
+            Exit::Signal { name, .. } => name.clone(),
+        };
+        self.record(Kind::Exit, text.as_bytes());
+        self.exit = Some(exit);
+    }
+
+    fn record(&mut self, kind: Kind, bytes: &[u8]) {
+        if bytes.is_empty() || !self.exchange.keeps_data() {
+            return;
+        }
+        let most = if self.recording.terminal { TERMINAL_FRAME } else { bytes.len() };
+        for piece in bytes.chunks(most) {
+            let frame = self.frames.frame(kind, piece);
+            self.unfed.push_back(frame);
+        }
+    }
+
+    /// Whether the journal has all that was taken.
+    pub(crate) fn is_fed(&self) -> bool {
+        !self.dirty && self.unfed.is_empty()
+    }
+
+    /// Hands the journal what was taken; the right to pass on all of it.
+    ///
+    /// # Errors
+    /// [`JournalError::Full`]: not now, the same call works later. Else never.
+    pub(crate) fn feed(&mut self) -> Result<Release, JournalError> {
+        loop {
+            let release = self.exchange.release()?;
+            self.dirty = false;
+            let Some(frame) = self.unfed.pop_front() else { return Ok(release) };
+            self.dirty = true;
+            // What it says of a lack of room, the release above says again.
+            match self.exchange.answer(&frame) {
+                Ok(()) | Err(JournalError::Full) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Takes what the client sent to the program; it may be passed on with what
+    /// [`feed_input`](Running::feed_input) gives afterwards.
+    pub(crate) fn input(&mut self, data: &[u8]) {
+        self.stdin.update(data);
+        self.unsent += data.len();
+        if self.recording.terminal {
+            if self.recording.record_input == RecordInput::All && self.exchange.keeps_data() {
+                for piece in data.chunks(TERMINAL_FRAME) {
+                    let frame = self.frames.frame(Kind::Input, piece);
+                    self.keys.push_back(frame);
+                }
+            }
+            return;
+        }
+        match &mut self.stdin_masker {
+            Some(masker) => masker.push(data, &mut self.stdin_unfed),
+            None => self.stdin_unfed.extend_from_slice(data),
+        }
+    }
+
+    /// No more will be sent to the program.
+    pub(crate) fn end_of_input(&mut self) {
+        if let Some(masker) = &mut self.stdin_masker
+            && !self.recording.terminal
+        {
+            masker.finish(&mut self.stdin_unfed);
+        }
+    }
+
+    /// Hands the journal what the client sent; the right to pass on all of it.
+    ///
+    /// # Errors
+    /// As [`feed`](Running::feed).
+    pub(crate) fn feed_input(&mut self) -> Result<Admitted, JournalError> {
+        if !self.keys.is_empty() {
+            // What the screen showed before the keys comes before them in the stream.
+            self.feed()?;
+        }
+        while let Some(frame) = self.keys.front() {
+            let unsent = std::mem::take(&mut self.unsent);
+            let admitted = self.exchange.interleave(frame, unsent)?;
+            self.keys.pop_front();
+            if self.keys.is_empty() {
+                return Ok(admitted);
+            }
+        }
+        let unsent = std::mem::take(&mut self.unsent);
+        let admitted = match self.recording.terminal {
+            true => self.exchange.interleave(&[], unsent)?,
+            false => self.exchange.input(&self.stdin_unfed, unsent)?,
+        };
+        self.stdin_unfed.clear();
+        Ok(admitted)
+    }
+
+    /// What the record says of its end.
+    pub(crate) fn response(&self, cut: Option<&'static str>) -> Response<'static> {
+        let mut details: BTreeMap<Cow<'static, str>, Text<'static>> = BTreeMap::new();
+        let mut say = |name: &'static str, value: String| {
+            details.insert(name.into(), value.into());
+        };
+        say("stdout_bytes", self.stdout.bytes.to_string());
+        say("stdout_sha256", hex(&self.stdout.digest));
+        if !self.recording.terminal {
+            say("stderr_bytes", self.stderr.bytes.to_string());
+            say("stderr_sha256", hex(&self.stderr.digest));
+            say("stdin_sha256", hex(&self.stdin));
+        }
+        for (spoken, name) in [(&self.stdout, "stdout"), (&self.stderr, "stderr")] {
+            if spoken.binary {
+                say(if name == "stdout" { "stdout_kept" } else { "stderr_kept" }, "counted".into());
+            }
+        }
+        let code = match &self.exit {
+            None => None,
+            Some(Exit::Status(status)) => {
+                say("exit_status", status.to_string());
+                Some(status.to_string())
+            }
+            Some(Exit::Signal { name, core_dumped }) => {
+                say("signal", name.clone());
+                say("core_dumped", core_dumped.to_string());
+                Some(name.clone())
+            }
+        };
+        if let Some(reason) = &self.ended_by {
+            say("ended_by", reason.clone());
+        }
+        let outcome = match (&self.exit, cut) {
+            (Some(Exit::Status(0)), _) => "ok",
+            (Some(_), _) => "error",
+            (None, Some(cut)) => cut,
+            // A channel that closes without a word on how its program ended.
+            (None, None) => "lost",
+        };
+        Response {
+            outcome: outcome.into(),
+            code: code.map(Cow::Owned),
+            masked: self.masked(),
+            details,
+            ..Response::default()
+        }
+    }
+
+    fn masked(&self) -> BTreeMap<Cow<'static, str>, u64> {
+        let mut receipt = Receipt::new();
+        for spoken in [&self.stdout, &self.stderr] {
+            if let Some(masker) = spoken.to_client.as_ref().or(spoken.to_record.as_ref()) {
+                receipt.merge(masker.receipt());
+            }
+        }
+        super::masked(&receipt, None)
+    }
+}
+
+fn hex(digest: &Digest) -> String {
+    hex::encode(digest.clone().finish())
+}

@@ -1,0 +1,236 @@
+//! The client's leg: russh up to the login, whole packets afterwards.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity::Secret;
+use russh::keys::Certificate;
+use russh::server::{self, Auth, PublicKeyOffer, Response, VerifiedPublicKey};
+use russh::{MethodKind, MethodSet, Preferred, SshId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::keys::{ALGORITHMS, HostCertificate, SecretKey};
+use crate::login::{Door, Entry};
+use crate::refusal;
+use crate::stream::Switch;
+
+/// What we call ourselves, to clients and to targets. It must begin with OpenSSH's name: OpenSSH
+/// sends some of its extensions (`eow@openssh.com` among them) only to itself.
+pub(crate) const VERSION: &str = "SSH-2.0-OpenSSH_9.9 greffier";
+/// Packets of one leg that wait for the relay.
+pub(crate) const INBOX_PACKETS: usize = 64;
+/// Packets that wait for a leg's transport.
+pub(crate) const OUTBOX_PACKETS: usize = 64;
+/// Most attempts to log in. Agents offer all their keys; the login's deadline is the real bound.
+const MAX_ATTEMPTS: usize = 20;
+/// How long a refused attempt takes at least.
+const REJECTION_TIME: Duration = Duration::from_secs(1);
+/// A peer from which nothing was heard for so long, keepalives answered or not, is gone.
+pub(crate) const INACTIVITY: Duration = Duration::from_secs(120);
+/// Keys are changed after so many bytes (what russh allows at the most), and this much time.
+pub(crate) const REKEY_BYTES: usize = 1 << 30;
+pub(crate) const REKEY_TIME: Duration = Duration::from_secs(3600);
+
+/// Algorithms, the same for both legs: nothing with SHA-1, no compression.
+pub(crate) fn preferred() -> Preferred {
+    use russh::cipher;
+    Preferred {
+        // Announced to clients too, as signatures that are taken.
+        key: Cow::Borrowed(ALGORITHMS),
+        cipher: Cow::Borrowed(&[
+            cipher::AES_128_GCM,
+            cipher::AES_256_GCM,
+            cipher::CHACHA20_POLY1305,
+            cipher::AES_256_CTR,
+            cipher::AES_128_CTR,
+        ]),
+        compression: Cow::Borrowed(&[russh::compression::NONE]),
+        ..Preferred::DEFAULT
+    }
+}
+
+pub(crate) fn config(
+    host_keys: &[SecretKey],
+    certificate: Option<&HostCertificate>,
+    door: &Door,
+) -> server::Config {
+    let keys = host_keys.iter().map(|key| (*key.0).clone()).collect();
+    server::Config {
+        server_id: SshId::Standard(VERSION.into()),
+        methods: methods(door),
+        auth_rejection_time: REJECTION_TIME,
+        // OpenSSH asks which ways there are by trying none.
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        keys,
+        certificates: certificate.iter().map(|c| c.0.clone()).collect(),
+        limits: russh::Limits::new(REKEY_BYTES, REKEY_BYTES, REKEY_TIME),
+        // Has no use where the connection layer is ours, but for bounding what may wait during a
+        // change of keys.
+        window_size: u32::MAX / 4,
+        event_buffer_size: OUTBOX_PACKETS,
+        preferred: preferred(),
+        max_auth_attempts: MAX_ATTEMPTS,
+        inactivity_timeout: Some(INACTIVITY),
+        // The relay sends its own: the answers to ours and to russh's could not be told apart.
+        keepalive_interval: None,
+        ..server::Config::default()
+    }
+}
+
+fn methods(door: &Door) -> MethodSet {
+    let mut methods = MethodSet::empty();
+    let ways = door.credentials;
+    if ways.certificate && door.authority.is_some() {
+        methods.push(MethodKind::PublicKey);
+    }
+    if ways.keyboard_interactive {
+        methods.push(MethodKind::KeyboardInteractive);
+    }
+    if ways.password {
+        methods.push(MethodKind::Password);
+    }
+    methods
+}
+
+/// One client's connection, as russh calls it.
+pub(crate) struct Handler {
+    door: Arc<Door>,
+    peer: SocketAddr,
+    switch: Switch,
+    /// Whom the last accepted attempt let in. Nothing but a proof sets it.
+    entry: Option<Entry>,
+    entered: Option<oneshot::Sender<Entry>>,
+    inbox: mpsc::Sender<Vec<u8>>,
+    /// Why the last token was not taken: the next prompt says it.
+    told: Option<String>,
+}
+
+impl Handler {
+    pub(crate) fn new(
+        door: Arc<Door>,
+        peer: SocketAddr,
+        switch: Switch,
+        entered: oneshot::Sender<Entry>,
+        inbox: mpsc::Sender<Vec<u8>>,
+    ) -> Self {
+        let entered = Some(entered);
+        Handler { door, peer, switch, entry: None, entered, inbox, told: None }
+    }
+
+    async fn token(&mut self, user: &str, token: Secret, how: &'static str) -> Auth {
+        self.entry = None;
+        match self.door.by_token(user, &token, self.peer, how).await {
+            Ok(entry) => {
+                self.entry = Some(entry);
+                Auth::Accept
+            }
+            Err(not_in) => {
+                self.told = Some(not_in.told);
+                self.reject()
+            }
+        }
+    }
+
+    fn reject(&self) -> Auth {
+        Auth::Reject { proceed_with_methods: Some(methods(&self.door)), partial_success: false }
+    }
+}
+
+impl server::Handler for Handler {
+    type Error = russh::Error;
+
+    async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
+        Ok(self.reject())
+    }
+
+    /// An offer proves nothing: it sets nothing, and is answered by the authority's name alone.
+    async fn auth_publickey_offered(
+        &mut self,
+        _: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, russh::Error> {
+        Ok(match offer.certificate {
+            Some(certificate) if self.door.may_try(certificate) => Auth::Accept,
+            Some(_) | None => self.reject(),
+        })
+    }
+
+    /// A key without a certificate is nobody's.
+    async fn auth_publickey(
+        &mut self,
+        _: &str,
+        _: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, russh::Error> {
+        self.entry = None;
+        Ok(self.reject())
+    }
+
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        certificate: &Certificate,
+    ) -> Result<Auth, russh::Error> {
+        self.entry = None;
+        if !self.door.credentials.certificate {
+            return Ok(self.reject());
+        }
+        match self.door.by_certificate(user, certificate, self.peer).await {
+            Ok(entry) => {
+                self.entry = Some(entry);
+                Ok(Auth::Accept)
+            }
+            Err(not_in) => {
+                self.told = Some(not_in.told);
+                Ok(self.reject())
+            }
+        }
+    }
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
+        if !self.door.credentials.password {
+            return Ok(self.reject());
+        }
+        Ok(self.token(user, Secret::from(password), "password").await)
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
+        if !self.door.credentials.keyboard_interactive {
+            return Ok(self.reject());
+        }
+        let Some(mut response) = response else {
+            let instructions = self.told.take().unwrap_or_default();
+            return Ok(Auth::Partial {
+                name: "".into(),
+                instructions: instructions.into(),
+                prompts: vec![(refusal::PROMPT.into(), false)].into(),
+            });
+        };
+        let Some(answer) = response.next() else { return Ok(self.reject()) };
+        let Ok(answer) = String::from_utf8(answer.to_vec()) else { return Ok(self.reject()) };
+        Ok(self.token(user, Secret::new(answer), "keyboard-interactive").await)
+    }
+
+    async fn auth_succeeded(&mut self, _: &mut server::Session) -> Result<(), russh::Error> {
+        let (Some(entry), Some(entered)) = (self.entry.take(), self.entered.take()) else {
+            // russh says so without a proof of ours: nobody is let in.
+            return Err(russh::Error::NotAuthenticated);
+        };
+        self.switch.logged_in();
+        entered.send(entry).map_err(|_| russh::Error::Disconnect)
+    }
+
+    fn owns_connection_layer(&self) -> bool {
+        true
+    }
+
+    async fn connection_packet(&mut self, packet: Vec<u8>) -> Result<(), russh::Error> {
+        self.inbox.send(packet).await.map_err(|_| russh::Error::Disconnect)
+    }
+}
