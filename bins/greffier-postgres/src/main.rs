@@ -77,14 +77,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn handler(loaded: &Loaded, listener: &Listener, instance: &Instance) -> Handler {
-    let Protocol::Postgres(own) = &listener.protocol;
+fn handler(loaded: &Loaded, listener: &Listener, instance: &Instance) -> Option<Handler> {
+    let Protocol::Postgres(own) = &listener.protocol else { return None };
     let proxy = postgres::Proxy::new(instance.gate.clone(), loaded.postgres_config(own));
-    Arc::new(move |tcp, peer, shutdown: Shutdown| {
+    Some(Arc::new(move |tcp, peer, shutdown: Shutdown| {
         let proxy = proxy.clone();
         Box::pin(async move { proxy.serve(tcp, peer, shutdown.wanted()).await })
             as Pin<Box<dyn Future<Output = ()>>>
-    })
+    }))
 }
 
 fn log_to_stderr(json: bool) {

@@ -23,7 +23,7 @@
 //! let instance = config::Instance::open(&loaded, "example 1.0").await?;
 //! println!("verify the log with {}", instance.vkey());
 //! for listener in &loaded.listeners {
-//!     let config::Protocol::Postgres(own) = &listener.protocol;
+//!     let config::Protocol::Postgres(own) = &listener.protocol else { continue };
 //!     let proxy = ::postgres::Proxy::new(instance.gate.clone(), loaded.postgres_config(own));
 //!     // accept on listener.address, and give what comes to proxy.serve; see `config::serve`
 //! }
@@ -41,6 +41,7 @@ mod instance;
 mod keygen;
 mod load;
 mod loaded;
+mod operations;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod problem;
@@ -48,6 +49,9 @@ mod run;
 mod secret;
 mod sections;
 pub mod serve;
+#[cfg(feature = "ssh")]
+pub mod ssh;
+#[cfg(feature = "postgres")]
 mod tls;
 mod units;
 

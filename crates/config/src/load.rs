@@ -35,13 +35,25 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// An entry waits at most this long for the store, unless configured.
 pub const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// The sections of the file.
-const SECTIONS: [&str; 7] = ["listen", "serve", "audit", "issuer", "policy", "masking", "target"];
+const SECTIONS: &[&str] = &[
+    "listen",
+    "serve",
+    "audit",
+    "issuer",
+    "policy",
+    "masking",
+    "target",
+    #[cfg(feature = "ssh")]
+    "ssh_ca",
+];
 /// Protocols that some program of the family speaks.
 const EVERY_PROTOCOL: [&str; 2] = ["postgres", "ssh"];
 /// Protocols that this program can speak: one for each of this crate's features.
 const PROTOCOLS: &[&str] = &[
     #[cfg(feature = "postgres")]
     ::postgres::PROTOCOL,
+    #[cfg(feature = "ssh")]
+    ::ssh::PROTOCOL,
 ];
 
 /// Reads and checks a configuration. Reads the files and variables that it names; opens no log
@@ -95,6 +107,8 @@ fn parse(file: &Path, text: &str, env: Lookup<'_>) -> Result<Loaded, Problems> {
             policy: parts.policy,
             masking: parts.masking,
             targets: parts.targets,
+            #[cfg(feature = "ssh")]
+            ssh_authority: parts.ssh_authority,
         }),
         _ => Err(Problems { file: file.to_owned(), all }),
     }
@@ -108,6 +122,8 @@ struct Parts {
     policy: Arc<policy::Policy>,
     masking: Arc<masking::Policy>,
     targets: Targets,
+    #[cfg(feature = "ssh")]
+    ssh_authority: Option<::ssh::Authority>,
 }
 
 struct Reader<'a> {
@@ -120,7 +136,7 @@ impl<'a> Reader<'a> {
     fn parts(&mut self) -> Option<Parts> {
         for name in self.document.names() {
             if !SECTIONS.contains(&name.as_str()) {
-                self.document.problem(name.as_str(), unknown("section", &name, &SECTIONS));
+                self.document.problem(name.as_str(), unknown("section", &name, SECTIONS));
             }
         }
         let targets = self.document.tables("target");
@@ -134,6 +150,8 @@ impl<'a> Reader<'a> {
         let policy = self.policy(&names, kinds.as_deref());
         let masking = self.masking();
         let targets = self.targets(&targets, masking.as_ref(), kinds.as_deref());
+        #[cfg(feature = "ssh")]
+        let ssh_authority = self.ssh_authority(&targets);
         Some(Parts {
             serve: serve?,
             listeners,
@@ -142,6 +160,8 @@ impl<'a> Reader<'a> {
             policy: policy?,
             masking: masking?,
             targets,
+            #[cfg(feature = "ssh")]
+            ssh_authority,
         })
     }
 
@@ -210,7 +230,7 @@ impl<'a> Reader<'a> {
         &mut self,
         path: &str,
         value: Value<'a>,
-        address: Option<SocketAddr>,
+        #[cfg_attr(not(feature = "postgres"), allow(unused_variables))] address: Option<SocketAddr>,
         targets: &[(String, Value<'a>)],
     ) -> Option<Protocol> {
         let word = match word(&value, "protocol") {
@@ -229,11 +249,11 @@ impl<'a> Reader<'a> {
                 PROTOCOLS.iter().copied().find(|known| *known == first)?
             }
         };
-        let loopback = address.is_none_or(|address| address.ip().is_loopback());
         match word {
             #[cfg(feature = "postgres")]
             ::postgres::PROTOCOL => {
-                let section: sections::Listen = self.document.read(path, value)?;
+                let section: pg::Listen = self.document.read(path, value)?;
+                let loopback = address.is_none_or(|address| address.ip().is_loopback());
                 let names: Vec<&str> = targets
                     .iter()
                     .filter(|(_, target)| {
@@ -250,6 +270,13 @@ impl<'a> Reader<'a> {
                 }
                 pg::listener(&mut self.document, path, &self.base, loopback, &section)
                     .map(Protocol::Postgres)
+            }
+            #[cfg(feature = "ssh")]
+            ::ssh::PROTOCOL => {
+                let section: crate::ssh::Listen = self.document.read(path, value)?;
+                let place = crate::ssh::Place { base: &self.base, env: self.env };
+                crate::ssh::listener(&mut self.document, path, &place, &section)
+                    .map(|own| Protocol::Ssh(Box::new(own)))
             }
             _ => None,
         }
@@ -407,6 +434,8 @@ impl<'a> Reader<'a> {
         let vocabularies = [
             #[cfg(feature = "postgres")]
             ::postgres::VOCABULARY,
+            #[cfg(feature = "ssh")]
+            ::ssh::VOCABULARY,
         ];
         let known = policy::Known { vocabularies: &vocabularies, targets: Some(targets), kinds };
         match policy::Policy::compile(&config, &known) {
@@ -481,10 +510,26 @@ impl<'a> Reader<'a> {
                     let target = pg::target(document, &path, name, section, &context);
                     targets.postgres.extend(target.map(Arc::new));
                 }
+                #[cfg(feature = "ssh")]
+                ::ssh::PROTOCOL => {
+                    let Some(section) = document.read(&path, value.clone()) else { continue };
+                    let target = crate::ssh::target(document, &path, name, section, &context);
+                    targets.ssh.extend(target.map(Arc::new));
+                }
                 _ => {}
             }
         }
         targets
+    }
+
+    #[cfg(feature = "ssh")]
+    fn ssh_authority(&mut self, targets: &Targets) -> Option<::ssh::Authority> {
+        let value = self.document.top("ssh_ca")?;
+        let section: crate::ssh::Ca = self.document.read("ssh_ca", value)?;
+        let place = crate::ssh::Place { base: &self.base, env: self.env };
+        let authority = crate::ssh::authority(&mut self.document, &place, &section);
+        crate::ssh::apart(&mut self.document, authority.as_ref(), &targets.ssh);
+        authority
     }
 
     /// The protocol that a section is for, if it is one that this program speaks.

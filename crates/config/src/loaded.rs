@@ -29,6 +29,9 @@ pub struct Loaded {
     pub masking: Arc<masking::Policy>,
     /// What clients are let through to.
     pub targets: Targets,
+    /// What signs certificates for SSH's clients, if anything does.
+    #[cfg(feature = "ssh")]
+    pub ssh_authority: Option<::ssh::Authority>,
 }
 
 /// The targets, by protocol.
@@ -37,6 +40,9 @@ pub struct Targets {
     /// The PostgreSQL servers.
     #[cfg(feature = "postgres")]
     pub postgres: Vec<Arc<::postgres::Target>>,
+    /// The SSH servers.
+    #[cfg(feature = "ssh")]
+    pub ssh: Vec<Arc<::ssh::Target>>,
 }
 
 impl Targets {
@@ -46,6 +52,8 @@ impl Targets {
         let mut names: Vec<&str> = Vec::new();
         #[cfg(feature = "postgres")]
         names.extend(self.postgres.iter().map(|target| &*target.gate.name));
+        #[cfg(feature = "ssh")]
+        names.extend(self.ssh.iter().map(|target| &*target.gate.name));
         names
     }
 }
@@ -63,6 +71,23 @@ impl Loaded {
             handshake_timeout: own.handshake_timeout,
             max_message_bytes: own.max_message_bytes,
             max_sql_bytes: own.max_sql_bytes,
+        }
+    }
+}
+
+#[cfg(feature = "ssh")]
+impl Loaded {
+    /// What the SSH proxy of one listener is made of.
+    #[must_use]
+    pub fn ssh_config(&self, own: &crate::ssh::Listener) -> ::ssh::Config {
+        ::ssh::Config {
+            targets: self.targets.ssh.clone(),
+            host_keys: own.host_keys.clone(),
+            host_certificate: own.host_certificate.clone(),
+            authority: self.ssh_authority.clone(),
+            credentials: own.credentials,
+            login_timeout: own.login_timeout,
+            max_unauthenticated: own.max_unauthenticated,
         }
     }
 }
@@ -87,12 +112,16 @@ pub struct Listener {
     pub protocol: Protocol,
 }
 
-/// What is spoken on a listener's address.
+/// What is spoken on a listener's address. Which there are depends on this crate's features.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Protocol {
     /// PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres(pg::Listener),
+    /// SSH.
+    #[cfg(feature = "ssh")]
+    Ssh(Box<crate::ssh::Listener>),
 }
 
 /// `[audit]`: the log and its store.

@@ -35,6 +35,12 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// A listener is for another program of the family.
+    #[error("the listener on {address} is for another program: see its `protocol`")]
+    NotSpoken {
+        /// Its address.
+        address: std::net::SocketAddr,
+    },
     /// Nothing could be recorded any more.
     #[error("ended, because nothing could be recorded: {0}")]
     Journal(String),
@@ -46,8 +52,8 @@ pub enum RunError {
     Hurried(&'static str),
 }
 
-/// Makes what serves a listener's connections.
-type Serving<'a> = &'a dyn Fn(&Listener, &Instance) -> Handler;
+/// Makes what serves a listener's connections; `None` if the program doesn't speak its protocol.
+type Serving<'a> = &'a dyn Fn(&Listener, &Instance) -> Option<Handler>;
 
 /// Opens the log, listens, and serves until a signal or a failure; then drains and seals.
 /// `program` is the name and version for records; `serving` makes what serves each listener.
@@ -125,7 +131,8 @@ async fn listen(
     let mut listening = Vec::new();
     for listener in &loaded.listeners {
         let address = listener.address;
-        let bound = Listening::bind(address, serving(listener, instance)).await;
+        let handler = serving(listener, instance).ok_or(RunError::NotSpoken { address })?;
+        let bound = Listening::bind(address, handler).await;
         listening.push(bound.map_err(|source| RunError::Listen { address, source })?);
     }
     Ok(listening)

@@ -7,14 +7,18 @@ use std::time::Duration;
 use ::postgres::{
     ApplicationName, Carrier, ClientTls, Databases, Role, RoleRule, Target, Upstream,
 };
-use identity::Kind;
 use postgres_wire::auth::{Methods, Secret};
 use rustls::pki_types::ServerName;
 
 use crate::document::Document;
 use crate::load::Context;
-use crate::sections::{self, Method, PostgresTarget, UpstreamTls};
+use crate::operations;
 use crate::tls::{self, PairError};
+
+mod sections;
+
+pub(crate) use sections::Listen;
+use sections::{Method, PostgresTarget, UpstreamTls};
 
 /// PostgreSQL's registered port.
 const PORT: u16 = 5432;
@@ -170,7 +174,13 @@ pub(crate) fn target(
     let upstream = upstream(document, path, &section, context);
     let databases = databases(document, path, &section);
     let roles = roles(document, path, &section, context);
-    let operations = operations(document, path, &section);
+    let operations = operations::compile(
+        document,
+        path,
+        section.recording,
+        &section.operations,
+        ::postgres::VOCABULARY,
+    );
     trusted_functions(document, path, &section);
     if document.count() != before {
         return None;
@@ -334,18 +344,7 @@ fn roles(
     let mut rules = Vec::new();
     for (at, role) in section.roles.iter().enumerate() {
         let path = format!("{path}.role[{at}]");
-        let mut kinds = Vec::new();
-        for word in &role.kinds {
-            match Kind::parse(word) {
-                Some(kind) if context.kinds.contains(&word.as_str()) => kinds.push(kind),
-                _ => {
-                    let there = context.kinds.join(", ");
-                    let message =
-                        format!("no issuer gives out the kind `{word}`; there are: {there}");
-                    document.problem(format!("{path}.kinds"), message);
-                }
-            }
-        }
+        let kinds = operations::kinds(document, &path, &role.kinds, context.kinds);
         let named = match role.role.as_deref() {
             None | Some("") => {
                 document.problem(
@@ -388,53 +387,6 @@ fn unreachable_roles(document: &mut Document<'_>, path: &str, rules: &[RoleRule]
     {
         let message = format!("is never reached: {path}.role[{first}] fits everybody");
         document.problem(format!("{path}.role[{}]", first + 1), message);
-    }
-}
-
-fn operations(
-    document: &mut Document<'_>,
-    path: &str,
-    section: &PostgresTarget,
-) -> Option<Arc<policy::Policy>> {
-    let wanted = section.recording == gate::RecordingLevel::Operations;
-    let key = format!("{path}.operation");
-    match (wanted, section.operations.is_empty()) {
-        (true, true) => {
-            let message = "is missing; `recording = \"operations\"` records what [[…operation]] \
-                           tables name, so nothing would be";
-            document.problem(key, message);
-            return None;
-        }
-        (false, false) => {
-            document.problem(key, "has no use without `recording = \"operations\"`");
-            return None;
-        }
-        (false, true) => return None,
-        (true, false) => {}
-    }
-    let rule = |operation: &sections::Operation| policy::Rule {
-        name: operation.name.clone().unwrap_or_default(),
-        effect: policy::Effect::Allow,
-        principals: policy::Principals::default(),
-        targets: None,
-        when: operation.when.clone(),
-        reason: None,
-    };
-    let config = policy::Config {
-        default: policy::Fallback::Deny,
-        rules: section.operations.iter().map(rule).collect(),
-    };
-    let known =
-        policy::Known { vocabularies: &[::postgres::VOCABULARY], targets: None, kinds: None };
-    match policy::Policy::compile(&config, &known) {
-        Ok(compiled) => Some(Arc::new(compiled)),
-        Err(problems) => {
-            for problem in problems {
-                let below = problem.path.replace("policy.rule", &key);
-                document.problem(below, problem.message.replace("policy.rule", &key));
-            }
-            None
-        }
     }
 }
 

@@ -1,0 +1,148 @@
+//! SSH's sections: what they become, and the line that is told for each mistake.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "tests"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use config::Protocol;
+use ssh::{Credential, RecordInput, SecretKey};
+use support::Folder;
+
+/// A configuration without a mistake. `HOST` stands for a public key.
+const GOOD: &str = r#"[[listen]]
+address = "127.0.0.1:2222"
+host_keys = ["file:host"]
+credentials = ["certificate", "password"]
+login_timeout = "30s"
+
+[ssh_ca]
+key = "file:ca"
+trusted = ["HOST"]
+lifetime = "5m"
+
+[audit]
+dir = "log"
+store = "store"
+log_id = "ssh-1"
+origin = "example.org/pg-1"
+key = "file:log.key"
+
+[issuer.corp]
+iss = "https://login.example.org"
+audiences = ["https://proxy.example.org"]
+algorithms = ["ES256"]
+may_mint = ["human"]
+[[issuer.corp.rule]]
+name = "people"
+kind = "human"
+
+[policy]
+[[policy.rule]]
+name = "look"
+effect = "allow"
+when = { class = ["session", "read", "execute"] }
+
+[target.web1]
+protocol = "ssh"
+host = "10.0.0.7"
+host_keys = ["HOST"]
+certificate = { key = "file:upstream" }
+allow = ["exec", "sftp"]
+env = ["LANG", "LC_*"]
+channel_window = "64KiB"
+record_input = "all"
+[[target.web1.login]]
+groups = ["ops"]
+logins = ["deploy", "root"]
+default = "deploy"
+"#;
+
+fn folder() -> (Folder, String) {
+    let folder = Folder::new();
+    for name in ["host", "ca", "upstream"] {
+        let key = SecretKey::generate().unwrap();
+        folder.write(name, key.expose().unwrap().expose(), 0o600);
+    }
+    let good = GOOD.replace("HOST", &SecretKey::generate().unwrap().public().to_line().unwrap());
+    (folder, good)
+}
+
+#[test]
+fn what_is_right_is_made_ready() {
+    let (folder, good) = folder();
+    let loaded = folder.load(&good, &[]).unwrap();
+    assert_eq!(loaded.targets.names(), ["web1"]);
+    let Protocol::Ssh(own) = &loaded.listeners[0].protocol else { panic!("not SSH") };
+    let config = loaded.ssh_config(own);
+    assert_eq!(config.login_timeout, Duration::from_secs(30));
+    assert!(config.credentials.certificate && !config.credentials.keyboard_interactive);
+    let authority = config.authority.unwrap();
+    assert_eq!((authority.trusted.len(), authority.lifetime), (1, Duration::from_secs(300)));
+    let target = &config.targets[0];
+    assert_eq!((&*target.upstream.host, target.upstream.port), ("10.0.0.7", 22));
+    assert!(matches!(target.upstream.credential, Credential::Certificate { .. }));
+    assert_eq!(target.upstream.trust.keys.len(), 1);
+    let rules = &target.rules;
+    assert!(rules.allow.exec && rules.allow.sftp && !rules.allow.shell && !rules.allow.agent);
+    assert_eq!((rules.channel_window, rules.record_input), (64 * 1024, RecordInput::All));
+    assert_eq!(target.logins[0].default.as_deref(), Some("deploy"));
+}
+
+/// One replacement, and the one problem that must follow from it.
+const TABLE: &[(&str, &str, &str)] = &[
+    ("host_keys = [\"file:host\"]\n", "", "1:1: listen[0].host_keys: is missing; "),
+    ("file:host\"", "file:log.key\"", "3:14: listen[0].host_keys[0]: it is no key in OpenSSH's"),
+    ("file:host\"", "file:none\"", "3:14: listen[0].host_keys[0]: "),
+    ("[\"certificate\", \"password\"]", "[]", "4:1: listen[0].credentials: is empty; "),
+    ("lifetime = \"5m\"", "lifetime = \"1h\"", "10:1: ssh_ca.lifetime: must be 5m to 15m"),
+    ("key = \"file:ca\"\n", "", "7:2: ssh_ca.key: is missing; "),
+    ("host = \"10.0.0.7\"\n", "", "34:9: target.web1.host: is missing; "),
+    ("target.web1", "target.Web1", "34:9: target.Web1: clients write the name behind +"),
+    ("target.web1", "target.greffier-x", "34:9: target.greffier-x: names that begin with"),
+    ("allow = [\"exec\", \"sftp\"]\n", "", "34:9: target.web1.allow: is missing; "),
+    ("\"LC_*\"", "\"*\"", "40:16: target.web1.env[1]: must be a variable's name"),
+    ("64KiB", "1KiB", "41:1: target.web1.channel_window: must be 32KiB to 64MiB"),
+    ("groups = [\"ops\"]", "kinds = [\"agent\"]", "44:1: target.web1.login[0].kinds: no issuer"),
+    ("\"root\"]", "\"../root\"]", "45:1: target.web1.login[0].logins: "),
+    ("file:upstream", "file:ca", "38:17: target.web1.certificate.key: is the key of [ssh_ca] too"),
+    (
+        "certificate = { key = \"file:upstream\" }",
+        "certificate = { key = \"file:upstream\" }\nkey = \"file:ca\"",
+        "34:9: target.web1: `key`, `certificate` and `password` exclude one another",
+    ),
+];
+
+#[test]
+fn each_mistake_is_told_with_its_place() {
+    let (folder, good) = folder();
+    let here = format!("{}/", folder.dir().display());
+    let mut wrong = Vec::new();
+    for (from, to, expected) in TABLE {
+        assert!(good.contains(from), "{from}");
+        let problems = folder.problems(&good.replace(from, to));
+        let found: Vec<String> = problems.iter().map(|p| p.replace(&here, "")).collect();
+        if found.len() != 1 || !found[0].starts_with(expected) {
+            wrong.push(format!("expected {expected}\n   found {found:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_target_without_pinned_keys_is_refused() {
+    let (folder, good) = folder();
+    let at = good.find("host = \"10.0.0.7\"\n").unwrap();
+    let end = good[at..].find("certificate").unwrap() + at;
+    let text = format!("{}host = \"10.0.0.7\"\n{}", &good[..at], &good[end..]);
+    let problems = folder.problems(&text);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("any machine could answer"), "{problems:?}");
+}
