@@ -9,6 +9,8 @@
     reason = "a rig that can't be set up fails its test"
 )]
 
+pub mod raw;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
