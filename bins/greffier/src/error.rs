@@ -20,6 +20,22 @@ pub(crate) enum Error {
     /// The demonstration.
     #[error("the demonstration: {0}")]
     Demo(#[from] ::demo::DemoError),
+    /// A certificate for SSH.
+    #[error("no certificate from {gateway}: {why}")]
+    Certificate {
+        /// The proxy.
+        gateway: String,
+        /// Its words, or what happened on the way.
+        why: String,
+    },
+    /// A file that can't be written.
+    #[error("writing {path}: {source}")]
+    Write {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The log's key.
     #[error(transparent)]
     Keygen(#[from] config::KeygenError),
@@ -29,7 +45,11 @@ impl Error {
     /// 2 where nothing could be checked or read; 1 where something was tried and failed.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Error::Demo(_) | Error::Keygen(_) | Error::Output(_) => 1,
+            Error::Demo(_)
+            | Error::Keygen(_)
+            | Error::Output(_)
+            | Error::Certificate { .. }
+            | Error::Write { .. } => 1,
             Error::Argument(_) | Error::Start(_) | Error::Read(_) => 2,
         }
     }

@@ -6,6 +6,7 @@ mod demo;
 mod error;
 mod keygen;
 mod place;
+mod ssh_cert;
 mod verify;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -25,6 +26,7 @@ Examples:
   greffier keygen --origin example.org/pg-1 log.key
   greffier audit list --verdict deny --since 1d   --store DIR --log-id ID --key log.vkey
   greffier audit show 0192c0de-…/3                --store DIR --log-id ID --key log.vkey
+  greffier audit replay 0192c0de-…/1 --speed 2    --store DIR --log-id ID --key log.vkey
   greffier verify                                 --store s3://bucket/audit --log-id ID --key log.vkey
 
 --store, --log-id and --key may stand in GREFFIER_STORE, GREFFIER_LOG_ID and GREFFIER_KEY.";
@@ -56,6 +58,8 @@ enum Command {
     Policy(check::Policy),
     /// Make a log's key, and print the key that the log is verified with.
     Keygen(keygen::Arguments),
+    /// Trade an OIDC token for an SSH certificate.
+    SshCert(ssh_cert::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         Command::Config(check::Config::Check(arguments)) => check::config(&arguments),
         Command::Policy(check::Policy::Check(arguments)) => check::policy(&arguments),
         Command::Keygen(arguments) => keygen::run(&arguments),
+        Command::SshCert(arguments) => ssh_cert::run(&arguments),
     };
     match done {
         Ok(code) => code,

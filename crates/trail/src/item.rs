@@ -134,6 +134,9 @@ pub struct Outcome {
     pub results: Vec<ResultSet>,
     /// Values masked in the answer, by entity.
     pub masked: BTreeMap<String, u64>,
+    /// What the protocol adds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, String>,
     /// The recorded answer in order, if the reader asked to keep it.
     #[serde(skip)]
     pub parts: Vec<Part>,
@@ -206,6 +209,13 @@ pub struct Exchange {
     pub policy: String,
     /// Values masked in statement and parameters, by entity.
     pub masked: BTreeMap<String, u64>,
+    /// What the protocol adds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, String>,
+    /// Where there is no outcome (yet): what is recorded of the answer, if the reader asked to
+    /// keep it.
+    #[serde(skip)]
+    pub unfinished: Vec<Part>,
     /// What became of it; none: denied, or still under way when the record ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,

@@ -55,7 +55,7 @@ impl Joiner {
     /// Commands whose outcome is not on record (yet), in the order of the log.
     pub fn finish(&mut self) -> Vec<Item> {
         let mut left: Vec<Exchange> =
-            std::mem::take(&mut self.pending).into_values().map(|(exchange, _)| exchange).collect();
+            std::mem::take(&mut self.pending).into_values().map(unfinished).collect();
         left.sort_by_key(|exchange| exchange.index);
         left.into_iter().map(|exchange| Item::Exchange(Box::new(exchange))).collect()
     }
@@ -153,6 +153,8 @@ impl Joiner {
             reason: command.reason.map(Into::into),
             policy: command.policy.into(),
             masked: counts(&command.masked),
+            details: details(&command.details),
+            unfinished: Vec::new(),
             outcome: None,
             session,
         };
@@ -165,7 +167,7 @@ impl Joiner {
             return Vec::new();
         }
         let oldest = self.pending.pop_first();
-        oldest.map(|(_, (exchange, _))| Item::Exchange(Box::new(exchange))).into_iter().collect()
+        oldest.map(|(_, it)| Item::Exchange(Box::new(unfinished(it)))).into_iter().collect()
     }
 
     fn response(
@@ -206,6 +208,7 @@ impl Joiner {
             input_bytes: response.input_bytes,
             duration_us: response.duration_us,
             masked: counts(&response.masked),
+            details: details(&response.details),
             parts,
         });
         vec![Item::Exchange(Box::new(exchange))]
@@ -222,8 +225,13 @@ impl Joiner {
             .collect();
         let take = |key| self.pending.remove(&key);
         let left = keys.into_iter().filter_map(take);
-        left.map(|(exchange, _)| Item::Exchange(Box::new(exchange))).collect()
+        left.map(|it| Item::Exchange(Box::new(unfinished(it)))).collect()
     }
+}
+
+/// A command without an outcome, with what is recorded of its answer.
+fn unfinished((exchange, parts): (Exchange, Vec<Part>)) -> Exchange {
+    Exchange { unfinished: parts, ..exchange }
 }
 
 fn details(

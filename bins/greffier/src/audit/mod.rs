@@ -1,6 +1,8 @@
 //! `greffier audit`.
 
 mod list;
+mod player;
+mod replay;
 mod show;
 mod tail;
 
@@ -19,6 +21,8 @@ pub(crate) enum Command {
     List(list::Arguments),
     /// Show one session, or one command with its statement, values, verdict, outcome and rows.
     Show(show::Arguments),
+    /// Play a recorded shell or program again, list the commands typed in it, or export it.
+    Replay(replay::Arguments),
     /// Follow the record as it is published.
     Tail(tail::Arguments),
 }
@@ -27,6 +31,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::List(arguments) => list::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
     }
 }

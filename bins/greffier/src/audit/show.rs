@@ -19,7 +19,7 @@ const MAX_ANSWER: usize = 64 * 1024 * 1024;
 /// The most of a long statement that is shown unless all of it is asked for, in bytes.
 const MAX_TEXT: usize = 16 * 1024;
 /// Entries that the first look takes in.
-const FIRST_LOOK: u64 = 1024;
+pub(super) const FIRST_LOOK: u64 = 1024;
 /// The length of a session's whole id.
 const WHOLE_ID: usize = 36;
 /// What recorded answers of PostgreSQL are.
@@ -51,14 +51,15 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-enum Wanted {
+/// What an id names.
+pub(super) enum Wanted {
     Session(String),
     Command(String, u64),
     Entry(u64),
 }
 
 impl Wanted {
-    fn parse(id: &str) -> Result<Self, Error> {
+    pub(super) fn parse(id: &str) -> Result<Self, Error> {
         let bad = || Error::Argument(format!("{id}: write SESSION, SESSION/NUMBER or #INDEX"));
         if let Some(index) = id.strip_prefix('#') {
             return Ok(Wanted::Entry(index.parse().map_err(|_| bad())?));
@@ -72,7 +73,7 @@ impl Wanted {
         }
     }
 
-    fn is(&self, item: &Item) -> bool {
+    pub(super) fn is(&self, item: &Item) -> bool {
         match (self, item) {
             (Wanted::Session(beginning), item) => {
                 let filter = Filter { session: Some(beginning.clone()), ..Filter::default() };
@@ -97,7 +98,7 @@ impl Wanted {
 
 impl Wanted {
     /// Whether nothing older can belong to it.
-    fn is_whole(&self, items: &[Item]) -> bool {
+    pub(super) fn is_whole(&self, items: &[Item]) -> bool {
         match self {
             // A beginning may be another session's, too: all of the log is looked at.
             Wanted::Session(id) | Wanted::Command(id, _) if id.len() < WHOLE_ID => false,
