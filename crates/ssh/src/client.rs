@@ -160,10 +160,33 @@ fn config(trust: &HostTrust) -> client::Config {
 
 /// A server has several host keys and shows the first that we ask for: so the types that are
 /// pinned come first.
-fn pinned(trust: &HostTrust) -> Preferred {
+pub(crate) fn pinned(trust: &HostTrust) -> Preferred {
     let is_pinned = |a: &russh::keys::Algorithm| trust.keys.iter().any(|k| k.0.algorithm() == *a);
     let (first, then): (Vec<_>, Vec<_>) = ALGORITHMS.iter().cloned().partition(is_pinned);
     Preferred { key: Cow::Owned([first, then].concat()), ..preferred() }
+}
+
+impl HostTrust {
+    /// Whether the host that shows this is to be believed.
+    pub(crate) fn check(
+        &self,
+        shown: &PublicKeyOrCertificate,
+        host: &str,
+    ) -> Result<bool, HandlerError> {
+        let trusted = match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => {
+                self.keys.iter().any(|pinned| pinned.is(key.key_data()))
+            }
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                cert::is_host(certificate, &self.authorities, host, now())
+            }
+        };
+        if trusted {
+            return Ok(true);
+        }
+        let fingerprint = shown.public_key().fingerprint(russh::keys::HashAlg::Sha256);
+        Err(HandlerError::HostKey(format!("it shows {fingerprint}")))
+    }
 }
 
 /// One connection to a target, as russh calls it.
@@ -180,19 +203,7 @@ impl client::Handler for Handler {
         &mut self,
         shown: &PublicKeyOrCertificate,
     ) -> Result<bool, HandlerError> {
-        let trusted = match shown {
-            PublicKeyOrCertificate::PublicKey { key, .. } => {
-                self.trust.keys.iter().any(|pinned| pinned.is(key.key_data()))
-            }
-            PublicKeyOrCertificate::Certificate(certificate) => {
-                cert::is_host(certificate, &self.trust.authorities, &self.host, now())
-            }
-        };
-        if trusted {
-            return Ok(true);
-        }
-        let fingerprint = shown.public_key().fingerprint(russh::keys::HashAlg::Sha256);
-        Err(HandlerError::HostKey(format!("it shows {fingerprint}")))
+        self.trust.check(shown, &self.host)
     }
 
     fn owns_connection_layer(&self) -> bool {

@@ -39,6 +39,7 @@ mod global;
 mod issue;
 mod keys;
 mod login;
+pub mod obtain;
 mod proxy;
 mod pump;
 mod refusal;
