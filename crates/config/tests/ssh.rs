@@ -146,3 +146,16 @@ fn a_target_without_pinned_keys_is_refused() {
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].contains("any machine could answer"), "{problems:?}");
 }
+
+#[test]
+fn the_example_has_no_mistake() {
+    let folder = Folder::new();
+    for name in ["ssh_host_ed25519_key", "ssh_ca", "web1_key"] {
+        let key = SecretKey::generate().unwrap();
+        folder.write(name, key.expose().unwrap().expose(), 0o600);
+    }
+    let example = include_str!("../../../greffier-ssh.example.toml");
+    let loaded = folder.load(example, &[]).unwrap();
+    assert_eq!(loaded.targets.names(), ["web1"]);
+    assert!(!loaded.targets.ssh[0].rules.allow.local_forward);
+}
