@@ -12,6 +12,7 @@
 //! - [`packet`]: readers of packets and of what kinds of open and request say.
 //!   [`packet::write`]: writers.
 //! - [`login`]: the user name `LOGIN+TARGET`.
+//! - [`sftp`]: the file transfer protocol that runs in a channel.
 //!
 //! ```
 //! use ssh_wire::packet::{self, Packet};
@@ -24,5 +25,6 @@
 pub mod login;
 pub mod packet;
 mod read;
+pub mod sftp;
 
 pub use read::{Reader, WireError};
