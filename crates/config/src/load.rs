@@ -238,9 +238,8 @@ impl<'a> Reader<'a> {
             None => {
                 let named = targets.iter().filter_map(|(_, target)| word(target, "protocol"));
                 let mut all = named.filter(|word| PROTOCOLS.contains(word));
-                // Without a target that is one, its mistakes can be told where there is no choice.
-                let only = PROTOCOLS.first().filter(|_| PROTOCOLS.len() == 1);
-                let first = all.next().or(only.copied())?;
+                // Without a target that is one, its other mistakes are told even so.
+                let first = all.next().or(PROTOCOLS.first().copied())?;
                 if all.any(|other| other != first) {
                     let message = "is missing; targets speak more than one, so name which";
                     self.document.problem(format!("{path}.protocol"), message);
