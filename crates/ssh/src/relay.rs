@@ -13,7 +13,7 @@ use ssh_wire::packet::{self, OpenFailure, Packet, write};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 
-use crate::channel::{self, Channel, Opening, Shared};
+use crate::channel::{Channel, Opening, Shared, forward};
 use crate::global::Global;
 use crate::pump::{Outlet, Sender, Stuck};
 use crate::refusal;
@@ -147,6 +147,9 @@ impl Relay {
             session,
             rules,
             login,
+            grants: std::collections::BTreeSet::new(),
+            agent: false,
+            x11: false,
         };
         let out =
             Both { client: Some(Outlet::new(client.out)), target: Some(Outlet::new(target.out)) };
@@ -346,13 +349,13 @@ impl Core {
     fn on_packet(&mut self, from: Side, packet: Vec<u8>) -> Result<(), End> {
         let bad = |what: String| End::Violation { by: from, what };
         match packet::parse(&packet).map_err(|e| bad(e.to_string()))? {
-            Packet::GlobalRequest { kind, want_reply, .. } => self
-                .global
-                .on_request(from, kind, want_reply, &mut self.shared)
-                .map_err(|e| bad(e.to_string())),
-            Packet::RequestSuccess { .. } | Packet::RequestFailure => {
-                self.global.on_answer(from).map_err(|e| bad(e.to_string()))
+            Packet::GlobalRequest { kind, want_reply, rest } => {
+                self.global.on_request(from, kind, want_reply, rest, &mut self.shared)
             }
+            Packet::RequestSuccess { rest } => {
+                self.global.on_answer(from, true, rest, &mut self.shared)
+            }
+            Packet::RequestFailure => self.global.on_answer(from, false, b"", &mut self.shared),
             Packet::Open { .. } => self.on_open(from, packet),
             Packet::OpenConfirmation { recipient, sender, window, max_packet, rest } => {
                 let opening = Opening { number: sender, window, max_packet };
@@ -418,11 +421,7 @@ impl Core {
         };
         let opening = Opening { number: sender, window, max_packet };
         if from == Side::Target {
-            // Nothing was asked for that a target may open.
-            let why = OpenFailure::AdministrativelyProhibited;
-            let packet = write::open_failure(sender, why, "not asked for");
-            self.shared.housekeeping(Side::Target, packet);
-            return Ok(());
+            return self.on_target_open(opening, kind, rest);
         }
         // The number in packets from the target. The client may use it again once it has seen
         // both ends of the channel before; the target may still be about to say its own.
@@ -434,10 +433,8 @@ impl Core {
             self.deferred.push_back(packet);
             return Ok(());
         }
-        let most = self.shared.rules.max_channels.min(MAX_CHANNELS);
-        if self.channels.len() >= most {
-            let text = format!("greffier: at most {most} channels at a time");
-            let packet = write::open_failure(sender, OpenFailure::ResourceShortage, &text);
+        if let Some(told) = self.has_no_room() {
+            let packet = write::open_failure(sender, OpenFailure::ResourceShortage, &told);
             self.shared.housekeeping(Side::Client, packet);
             return Ok(());
         }
@@ -446,15 +443,41 @@ impl Core {
                 return Err(bad("a session after no-more-sessions".into()));
             }
             b"session" => Some(Channel::session(opening, rest, &mut self.shared)),
-            kind => channel::forward(opening, kind, rest, &mut self.shared)?,
+            kind => forward::from_client(opening, kind, rest, &mut self.shared)?,
         };
-        if let Some(channel) = channel {
-            let id = self.next_id;
-            self.next_id += 1;
-            self.routes.target.insert(sender, id);
-            self.channels.insert(id, channel);
-        }
+        self.keep(Side::Target, sender, channel);
         Ok(())
+    }
+
+    /// A channel that the target opens: a connection of a kind that was asked for.
+    fn on_target_open(&mut self, opening: Opening, kind: &[u8], rest: &[u8]) -> Result<(), End> {
+        let number = opening.number;
+        if self.routes.client.contains_key(&number) {
+            return Err(End::violation(Side::Target, format!("channel number {number} is in use")));
+        }
+        if let Some(told) = self.has_no_room() {
+            let packet = write::open_failure(number, OpenFailure::ResourceShortage, &told);
+            self.shared.housekeeping(Side::Target, packet);
+            return Ok(());
+        }
+        let channel = forward::from_target(opening, kind, rest, &mut self.shared)?;
+        self.keep(Side::Client, number, channel);
+        Ok(())
+    }
+
+    /// A new channel, by the number that packets from a side will carry.
+    fn keep(&mut self, from: Side, number: u32, channel: Option<Channel>) {
+        let Some(channel) = channel else { return };
+        let id = self.next_id;
+        self.next_id += 1;
+        self.routes.of_mut(from).insert(number, id);
+        self.channels.insert(id, channel);
+    }
+
+    fn has_no_room(&self) -> Option<String> {
+        let most = self.shared.rules.max_channels.min(MAX_CHANNELS);
+        (self.channels.len() >= most)
+            .then(|| format!("greffier: at most {most} channels at a time"))
     }
 
     /// The end: what is under way is recorded, the client is told on each channel, and what

@@ -395,8 +395,15 @@ async fn what_breaks_the_protocol_ends_the_session() {
 #[tokio::test]
 async fn a_target_may_not_open_channels_nor_overrun() {
     let mut rig = Rig::start(all()).await;
-    for kind in [b"forwarded-tcpip".as_slice(), b"auth-agent@openssh.com", b"x11", b"session"] {
-        rig.target.send(write::open(kind, 3, 1, 1, b"")).await;
+    let origin = b"\0\0\0\x01x\0\0\0\x01";
+    let tcpip = [origin.as_slice(), origin].concat();
+    for (kind, rest) in [
+        (b"forwarded-tcpip".as_slice(), tcpip.as_slice()),
+        (b"auth-agent@openssh.com", b""),
+        (b"x11", origin),
+        (b"session", b""),
+    ] {
+        rig.target.send(write::open(kind, 3, 1, 1, rest)).await;
         let why = OpenFailure::AdministrativelyProhibited;
         rig.target.expect(write::open_failure(3, why, "not asked for")).await;
     }

@@ -98,8 +98,8 @@ impl Channel {
                 self.refuse_request(want_reply, shared)
             }
             Ask::Start(start) => self.start(start, want_reply, shared),
-            // Until they can be judged and recorded, they are refused.
-            Ask::Agent | Ask::X11 => self.refuse_request(want_reply, shared),
+            Ask::Agent => self.reach("agent", packet, want_reply, shared),
+            Ask::X11 => self.reach("x11", packet, want_reply, shared),
             Ask::Resize { columns, rows } => {
                 if let Run::Running(running) = &mut self.run {
                     running.resize(columns, rows);
@@ -116,6 +116,25 @@ impl Channel {
             }
             Ask::Forward => self.forward_request(packet, want_reply, shared),
         }
+    }
+
+    /// The target wants the means to reach the client's agent or display.
+    fn reach(
+        &mut self,
+        via: &'static str,
+        packet: Vec<u8>,
+        want_reply: bool,
+        shared: &mut Shared,
+    ) -> Result<(), End> {
+        let Some(admitted) = super::forward::reach(via, shared)? else {
+            return self.refuse_request(want_reply, shared);
+        };
+        if want_reply {
+            let answers = &mut self.answers.client;
+            answers.forwarded().map_err(|e| End::violation(Side::Client, e.to_string()))?;
+        }
+        self.to_target.packet(&admitted, Bytes::from(packet));
+        Ok(())
     }
 
     fn forward_request(

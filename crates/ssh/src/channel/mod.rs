@@ -7,6 +7,7 @@
 
 mod client;
 mod ending;
+pub(crate) mod forward;
 mod frames;
 mod judge;
 pub(crate) mod ledger;
@@ -17,7 +18,7 @@ mod stream;
 mod target;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
@@ -28,7 +29,6 @@ use masking::{Policy, Receipt, Sink};
 use ssh_wire::packet::{self, OpenFailure, Packet, write};
 
 pub use judge::VOCABULARY;
-pub(crate) use start::forward;
 
 use crate::pump::{Item, ToClient, ToTarget};
 use crate::relay::End;
@@ -58,6 +58,12 @@ pub(crate) struct Shared {
     pub(crate) masking: Arc<Policy>,
     /// Who the principal is on the target.
     pub(crate) login: String,
+    /// What the target listens on for the client, as rules name it.
+    pub(crate) grants: BTreeSet<String>,
+    /// The target may reach the client's key agent.
+    pub(crate) agent: bool,
+    /// The target may reach the client's display.
+    pub(crate) x11: bool,
     /// Packets about no channel, or that no channel's data may hold up.
     pub(crate) to_client: ClientQueue<Bytes>,
     pub(crate) to_target: TargetQueue<Bytes>,

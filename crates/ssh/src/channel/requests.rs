@@ -8,6 +8,9 @@ use crate::rules::ChannelRules;
 
 /// Most variables that one channel may set.
 pub(crate) const MAX_ENV: usize = 64;
+/// The most that names and values of variables may have together, in bytes, so that they fit the
+/// entry of the program that they are for.
+pub(crate) const MAX_ENV_BYTES: usize = 2048;
 /// The longest request but for a command line, in bytes.
 pub(crate) const MAX_REQUEST_BYTES: usize = 32 * 1024;
 /// The longest command line, in bytes: the limit that Linux has for one argument.
@@ -125,7 +128,11 @@ impl Setup {
         if self.started {
             return Ok(Ask::Refuse("a variable after the program"));
         }
-        if self.env.len() >= MAX_ENV || name.len() > MAX_NAME_BYTES {
+        let bytes: usize = self.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if self.env.len() >= MAX_ENV
+            || name.len() > MAX_NAME_BYTES
+            || bytes + name.len() + value.len() > MAX_ENV_BYTES
+        {
             return Ok(Ask::Refuse("too many variables, or a long name"));
         }
         if !rules.lets_set(name) {
@@ -178,6 +185,10 @@ mod tests {
         }
         assert_eq!(env(b"LC_X"), Ok(false));
         assert_eq!(setup.env.len(), MAX_ENV);
+        let long = [string(b"LANG"), string(&[b'x'; MAX_ENV_BYTES])].concat();
+        let ask =
+            |rest: &[u8]| Setup::default().ask(&rules, b"env", rest).map(|a| a == Ask::Forward);
+        assert_eq!(ask(&long), Ok(false));
     }
 
     #[test]

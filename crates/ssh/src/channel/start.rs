@@ -6,17 +6,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use gate::{
-    Draft, Grow, JournalError, Judgement, Keep, MAX_INLINE_TEXT, Object, RefusalCause, Release,
-    Spill, Submission,
+    Draft, Grow, JournalError, Judgement, MAX_INLINE_TEXT, Object, Release, Spill, Submission,
 };
 use masking::Receipt;
 use policy::Access;
 use records::Text;
-use ssh_wire::packet::{DirectStreamLocal, DirectTcpip, OpenFailure, write};
 
 use super::requests::Start;
 use super::stream::{Recording, Running};
-use super::{Answer, Channel, Kind, Opening, Run, Shared, frames, judge};
+use super::{Answer, Channel, Run, Shared, frames, judge};
 use crate::refusal;
 use crate::relay::End;
 use crate::side::Side;
@@ -131,11 +129,7 @@ impl Channel {
             Ok(Submission::Admitted(exchange)) => exchange,
             Ok(Submission::Refused(refusal)) => {
                 let text = refusal::refused(&refusal.cause);
-                let over = matches!(refusal.cause, RefusalCause::LeaseOver(_));
-                self.refuse(text, refusal.release, asked.want_reply, shared)?;
-                // The lease's end closes the session by itself, and says why.
-                debug_assert!(!over || shared.session.lease().is_over().is_some());
-                return Ok(());
+                return self.refuse(text, refusal.release, asked.want_reply, shared);
             }
             Err(error) => return self.unrecorded(error, asked.want_reply, shared),
         };
@@ -228,108 +222,6 @@ impl Channel {
     }
 }
 
-/// A forwarded connection that the client asks for: judged, on record, then passed on. `None`:
-/// it was refused, and the client is told.
-pub(crate) fn forward(
-    opening: Opening,
-    kind: &[u8],
-    rest: &[u8],
-    shared: &mut Shared,
-) -> Result<Option<Channel>, End> {
-    let bad = |e: ssh_wire::WireError| End::violation(Side::Client, e.to_string());
-    let allow = shared.rules.allow;
-    let (via, operation, class, resource, allowed, details) = match kind {
-        b"direct-tcpip" => {
-            let read = DirectTcpip::parse(rest).map_err(bad)?;
-            let origin = format!("{}:{}", lossy(read.origin), read.origin_port);
-            let mut details = destination(read.host, read.port);
-            details.insert("origin".into(), origin.into());
-            let resource = address(read.host, read.port);
-            let via = "direct-tcpip";
-            (via, via, "forward", resource, allow.local_forward, details)
-        }
-        b"direct-streamlocal@openssh.com" => {
-            let path = lossy(DirectStreamLocal::parse(rest).map_err(bad)?.path);
-            let details = BTreeMap::from([("path".into(), path.clone().into())]);
-            let via = "direct-streamlocal";
-            (via, via, "forward", path, allow.local_streamlocal, details)
-        }
-        other => {
-            let details = BTreeMap::new();
-            ("open", "open", "unknown", lossy(other), false, details)
-        }
-    };
-    let judgement =
-        judge::one(&shared.session, operation, class, Some((&resource, Access::Write)), &[]);
-    let judgement = judge::gated(judgement, allowed, "such channel");
-    let draft = Draft {
-        via,
-        text: Some(Text::from(resource.clone())),
-        text_bytes: resource.len() as u64,
-        media: frames::MEDIA,
-        keep: Keep::Counted,
-        details,
-        ..Draft::default()
-    };
-    let (release, told) = match shared.session.submit(&judgement, draft) {
-        Ok(Submission::Admitted(exchange)) => {
-            return Ok(Some(Channel::forward(opening, kind, rest, exchange, shared)));
-        }
-        Ok(Submission::Refused(refusal)) => {
-            (refusal.release, refusal::refused_open(&refusal.cause))
-        }
-        Err(error @ (JournalError::Full | JournalError::TooLarge { .. })) => {
-            (shared.session.release(), refusal::unrecorded(error).trim_end().to_owned())
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let why = OpenFailure::AdministrativelyProhibited;
-    let packet = write::open_failure(opening.number, why, &told);
-    shared.to_client.push(&release, packet.len(), packet);
-    Ok(None)
-}
-
-impl Channel {
-    fn forward(
-        opening: Opening,
-        kind: &[u8],
-        rest: &[u8],
-        exchange: Box<gate::Exchange>,
-        shared: &mut Shared,
-    ) -> Channel {
-        let (mut channel, window, max_packet) =
-            Channel::new(Kind::Forward, Side::Client, opening, shared);
-        let packet = write::open(kind, opening.number, window, max_packet, rest);
-        let admitted = exchange.admitted().clone();
-        shared.to_target.push(&admitted, packet.len(), packet);
-        let recording = Recording {
-            terminal: false,
-            record_input: shared.rules.record_input,
-            mask_client: false,
-        };
-        let running = Running::new(exchange, &shared.masking, recording);
-        channel.run = Run::Running(Box::new(running));
-        channel
-    }
-}
-
-/// A destination as rules name it: `host:port`, IPv6 addresses in brackets.
-fn address(host: &[u8], port: u32) -> String {
-    let host = lossy(host);
-    match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
-    }
-}
-
-fn destination(host: &[u8], port: u32) -> BTreeMap<Cow<'static, str>, Text<'static>> {
-    BTreeMap::from([("host".into(), lossy(host).into()), ("port".into(), port.to_string().into())])
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().take(MAX_INLINE_TEXT / 4).collect()
-}
-
 fn text(bytes: &[u8]) -> Text<'static> {
     String::from_utf8_lossy(bytes).into_owned().into()
 }
@@ -367,11 +259,5 @@ mod tests {
         ] {
             assert!(!is_scp(line.as_bytes()), "{line}");
         }
-    }
-
-    #[test]
-    fn destinations_are_named_as_rules_name_them() {
-        assert_eq!(address(b"db", 5432), "db:5432");
-        assert_eq!(address(b"::1", 22), "[::1]:22");
     }
 }

@@ -15,8 +15,9 @@ use crate::rules::RecordInput;
 
 /// How much of a stream is looked at to tell text from binary data, in bytes.
 const BINARY_PROBE: u64 = 4096;
-/// The most of a terminal's output in one frame, in bytes: a frame must fit an entry.
-const TERMINAL_FRAME: usize = 8 * 1024;
+/// The most of a terminal's output in one frame, in bytes: a frame with its head must fit an
+/// entry.
+const TERMINAL_FRAME: usize = records::MAX_INLINE_BYTES - 64;
 /// How long the end of what a program said so far is held back to be masked for the client,
 /// when nothing follows it.
 pub(crate) const TAIL: Duration = Duration::from_millis(40);
