@@ -442,6 +442,13 @@ fn rules(document: &mut Document<'_>, path: &str, section: &SshTarget) -> Channe
             document.problem(format!("{path}.env[{at}]"), message);
         }
     }
+    // What would not be obeyed must not be believed.
+    if section.mask_terminal {
+        document.problem(format!("{path}.mask_terminal"), "is not there yet; take it out");
+    }
+    if section.files == FilesWord::Content {
+        document.problem(format!("{path}.files"), "`content` is not there yet; write `digest`");
+    }
     let fallback = ChannelRules::default();
     let max_channels = section.max_channels.unwrap_or(fallback.max_channels);
     if !(1..=MAX_CHANNELS).contains(&max_channels) {

@@ -110,6 +110,12 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("allow = [\"exec\", \"sftp\"]\n", "", "34:9: target.web1.allow: is missing; "),
     ("\"LC_*\"", "\"*\"", "40:16: target.web1.env[1]: must be a variable's name"),
     ("64KiB", "1KiB", "41:1: target.web1.channel_window: must be 32KiB to 64MiB"),
+    (
+        "record_input = \"all\"",
+        "mask_terminal = true",
+        "42:1: target.web1.mask_terminal: is not there yet",
+    ),
+    ("record_input = \"all\"", "files = \"content\"", "42:1: target.web1.files: `content` is not"),
     ("groups = [\"ops\"]", "kinds = [\"agent\"]", "44:1: target.web1.login[0].kinds: no issuer"),
     ("\"root\"]", "\"../root\"]", "45:1: target.web1.login[0].logins: "),
     ("file:upstream", "file:ca", "38:17: target.web1.certificate.key: is the key of [ssh_ca] too"),
