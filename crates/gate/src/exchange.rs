@@ -133,8 +133,10 @@ impl Exchange {
         while self.answer.pending.len() > room {
             if self.is_all_entries() {
                 let rest = self.answer.pending.split_off(MAX_INLINE_BYTES);
-                self.append_output()?;
-                self.answer.pending = rest;
+                let appended = self.append_output();
+                // Also what a full journal did not take: it may be asked again.
+                self.answer.pending.extend_from_slice(&rest);
+                appended?;
             } else {
                 self.spill()?;
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use audit_sink::store::{Publisher, Reader, Store, StoreError, VerifyOptions, verify};
 use tlog::{Checkpoint, Signer, leaf_hash};
@@ -81,6 +82,24 @@ async fn a_backlog_is_published_in_steps_and_read_back_with_proofs() {
         assert_eq!(proof.verify(&leaf, signer.verifier()).unwrap().size, 70_000);
     }
     assert!(reader.prove(70_000).await.is_err());
+}
+
+/// Found when a client wrote faster than one publication every `min_interval`: the ring filled.
+#[tokio::test]
+async fn a_long_backlog_is_published_without_pauses() {
+    let objects = Arc::new(Faulty::default());
+    let (log, signer) = (log_in(&objects), Signer::generate(ORIGIN).unwrap());
+    let source = Memory::with(0);
+    let mut config = quick(&source);
+    config.max_age = Duration::from_secs(3600);
+    config.min_interval = Duration::from_secs(3600);
+    let publisher = Publisher::start(log, source.clone(), signer, config).await.unwrap();
+    source.grow_to(5 * 4096 + 100);
+    let mut status = publisher.watch();
+    let behind = status.wait_for(|status| status.published >= 5 * 4096);
+    tokio::time::timeout(Duration::from_secs(60), behind).await.unwrap().unwrap();
+    // The rest is no hurry.
+    assert_eq!(publisher.published(), 5 * 4096);
 }
 
 #[tokio::test]

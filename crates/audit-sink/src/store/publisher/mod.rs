@@ -35,8 +35,8 @@ pub struct PublisherConfig {
     /// An entry waits at most this long for its publication: what the loss of the local disk
     /// can cost.
     pub max_age: Duration,
-    /// Pause between two publications even when many entries are ready: each costs some flushes,
-    /// on a disk that the ring may share. Who waits in [`Publisher::wait_published`] is not held up.
+    /// Pause between two publications even when many entries are ready (but not when more are than
+    /// one publication takes): each costs some flushes, on a disk that the ring may share. Who waits in [`Publisher::wait_published`] is not held up.
     pub min_interval: Duration,
     /// First pause after an error of the store; doubled up to `max_backoff`.
     pub min_backoff: Duration,

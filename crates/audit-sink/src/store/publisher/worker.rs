@@ -107,8 +107,11 @@ impl Worker {
             } else {
                 let since = *dirty_since.get_or_insert_with(Instant::now);
                 let wanted = self.control.wanted.load(Ordering::Acquire) > published;
-                let full =
-                    durable - published >= TILE_WIDTH && last.elapsed() >= self.config.min_interval;
+                let backlog = durable - published;
+                // Behind by a whole publication, there is no pause: the ring must not fill while
+                // the store could take more.
+                let full = backlog >= MAX_STEP_ENTRIES
+                    || (backlog >= TILE_WIDTH && last.elapsed() >= self.config.min_interval);
                 if sealing || wanted || full || since.elapsed() >= self.config.max_age {
                     self.publish(durable).await?;
                     last = Instant::now();
