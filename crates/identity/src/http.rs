@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reqwest::header::CACHE_CONTROL;
 use reqwest::{Certificate, Client, StatusCode, redirect};
 
-use crate::config::{Config, ConfigError, Problem};
+use crate::config::{Config, ConfigError, IssuerConfig, Problem};
 use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, Fetched};
 use crate::limits::FETCH_TIMEOUT;
 
@@ -74,6 +74,11 @@ impl Fetch for HttpFetcher {
     fn fetch<'a>(&'a self, request: FetchRequest<'a>) -> FetchFuture<'a> {
         Box::pin(self.get(request))
     }
+}
+
+/// A client for one issuer, which trusts what its configuration says.
+pub(crate) fn client_of(issuer: &IssuerConfig) -> Result<Client, String> {
+    client(issuer.ca_file.as_deref().map(authorities).transpose()?)
 }
 
 fn authorities(file: &std::path::Path) -> Result<Vec<Certificate>, String> {

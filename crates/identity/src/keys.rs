@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::fetch::{Fetch, FetchError, FetchRequest, Fetched};
@@ -218,19 +218,29 @@ async fn get(context: &Context<'_>, url: &str) -> Result<Fetched, FetchError> {
     Ok(fetched)
 }
 
-/// The key set's address from a discovery document (OpenID Connect Discovery 3;
-/// its 4.3 demands that `issuer` is exactly the one asked).
+/// The key set's address from a discovery document.
 fn discovered(plan: &IssuerPlan, body: &[u8]) -> Result<String, String> {
     let document = json::object(body).ok_or("the discovery document is not plain JSON")?;
-    if document.get("issuer").and_then(Value::as_str) != Some(&plan.iss) {
+    announced(&plan.iss, plan.insecure_loopback, &document, "jwks_uri")
+}
+
+/// An address from a discovery document (OpenID Connect Discovery 3; its 4.3 demands that
+/// `issuer` is exactly the one asked).
+pub(crate) fn announced(
+    iss: &str,
+    insecure_loopback: bool,
+    document: &Map<String, Value>,
+    name: &str,
+) -> Result<String, String> {
+    if document.get("issuer").and_then(Value::as_str) != Some(iss) {
         return Err("the discovery document is of another issuer".to_owned());
     }
     let uri = document
-        .get("jwks_uri")
+        .get(name)
         .and_then(Value::as_str)
-        .ok_or("the discovery document has no `jwks_uri`")?;
-    if !is_allowed_url(uri, plan.insecure_loopback) {
-        return Err("the discovery document's `jwks_uri` is no https address".to_owned());
+        .ok_or_else(|| format!("the discovery document has no `{name}`"))?;
+    if !is_allowed_url(uri, insecure_loopback) {
+        return Err(format!("the discovery document's `{name}` is no https address"));
     }
     Ok(uri.to_owned())
 }

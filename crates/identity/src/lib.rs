@@ -14,6 +14,7 @@
 //!   rule's `max_session` is over, when the issuer withdraws the key, or when
 //!   somebody ends it through the [`LeaseRegistry`].
 //! * [`Secret`]: the token on its way here.
+//! * [`DeviceLogin`]: a token by a browser elsewhere (RFC 8628), with feature `http`.
 //! * [`Vouched`]: a principal in a certificate of ours; [`Verifier::readmit`] lets it in again.
 //!
 //! # What is checked
@@ -75,6 +76,8 @@
 
 mod config;
 mod credential;
+#[cfg(feature = "http")]
+mod device;
 mod duration;
 mod error;
 mod fetch;
@@ -95,6 +98,8 @@ mod vouched;
 
 pub use config::{ConditionConfig, Config, ConfigError, IssuerConfig, Problem, RuleConfig, Scalar};
 pub use credential::{Credential, TokenClass, TokenHash};
+#[cfg(feature = "http")]
+pub use device::{DeviceError, DeviceFlow, DeviceGrant, DeviceLogin};
 pub use error::{AuthError, Fault};
 pub use fetch::{Fetch, FetchError, FetchFuture, FetchRequest, Fetched};
 #[cfg(feature = "http")]

@@ -48,3 +48,26 @@ pub const MAX_RSA_BITS: usize = 8192;
 pub const MAX_CONFIG_DURATION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Largest clock skew a configuration may state.
 pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
+
+/// How often an issuer is asked about a device code if it names no interval (RFC 8628
+/// section 3.2).
+pub const DEVICE_INTERVAL: Duration = Duration::from_secs(5);
+/// How much longer to wait after `slow_down` (RFC 8628 section 3.5).
+pub const DEVICE_SLOWER: Duration = Duration::from_secs(5);
+/// Longest such interval kept to; a longer one is cut to this.
+pub const MAX_DEVICE_INTERVAL: Duration = Duration::from_secs(300);
+/// Longest life of a device code; a longer one is cut to this.
+pub const MAX_DEVICE_LIFETIME: Duration = Duration::from_secs(1800);
+/// Most logins by browser begun in a minute, per flow that is configured.
+pub const MAX_DEVICE_LOGINS_PER_MINUTE: usize = 120;
+/// An issuer that does not answer so often about a device code, one time after the other, is
+/// not asked again.
+pub const MAX_DEVICE_FAILURES: u32 = 3;
+/// Longest `device_code`, bytes.
+pub const MAX_DEVICE_CODE_BYTES: usize = 4096;
+/// Longest `user_code`, bytes: a person types it.
+pub const MAX_USER_CODE_BYTES: usize = 64;
+/// Longest address to enter it at, bytes.
+pub const MAX_VERIFICATION_URI_BYTES: usize = 1024;
+/// Largest answer of a token or device endpoint, bytes: some tokens.
+pub const MAX_TOKEN_ANSWER_BYTES: usize = 64 * 1024;
