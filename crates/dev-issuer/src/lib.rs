@@ -1,8 +1,9 @@
 //! An OpenID Connect issuer for demos and tests. Never for production.
 //!
 //! It listens on a spare loopback port, makes its keys at start, and offers
-//! discovery, a key set and a token endpoint (client credentials). Tokens are
-//! RFC 9068 access tokens. Whoever holds a [`DevIssuer`] can also
+//! discovery, a key set, a token endpoint (client credentials) and the device
+//! flow, in which whoever holds it plays the person. Tokens are RFC 9068 access
+//! tokens. Whoever holds a [`DevIssuer`] can also
 //! [`mint`](DevIssuer::mint) a token for anybody, which is why it must never
 //! vouch for real people.
 //!
@@ -25,6 +26,7 @@
 //! ```
 
 mod claims;
+mod device;
 pub mod hostile;
 mod keys;
 mod server;
@@ -39,6 +41,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use claims::Claims;
+pub use device::RawAnswer;
 pub use hostile::{Forge, JwksAnswer, Signer};
 pub use keys::Algorithm;
 use keys::SigningKey;
@@ -97,6 +100,7 @@ struct State {
     jwks: JwksAnswer,
     max_age: Option<u64>,
     claimed_issuer: Option<String>,
+    devices: device::Devices,
 }
 
 /// Somebody who may ask the token endpoint.

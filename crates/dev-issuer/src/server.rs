@@ -1,4 +1,4 @@
-//! The issuer's three endpoints, over HTTP/1.1 on the loopback interface.
+//! The issuer's endpoints, over HTTP/1.1 on the loopback interface.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -17,14 +17,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{JwksAnswer, Shared};
+use crate::{JwksAnswer, Shared, device};
 
 /// Longest body of a token request, bytes.
-const MAX_BODY_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Longest wait for a request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Answer = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// Serves until the task is ended.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
@@ -54,6 +54,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Answer, I
         (&Method::GET, "/.well-known/openid-configuration") => discovery(shared),
         (&Method::GET, "/jwks") => jwks(shared).await,
         (&Method::POST, "/token") => token(request, shared).await,
+        (&Method::POST, "/device/auth") => device::authorization(request, shared).await,
         _ => status(StatusCode::NOT_FOUND),
     })
 }
@@ -69,7 +70,8 @@ fn discovery(shared: &Shared) -> Answer {
             "issuer": issuer,
             "jwks_uri": format!("{iss}/jwks"),
             "token_endpoint": format!("{iss}/token"),
-            "grant_types_supported": ["client_credentials"],
+            "device_authorization_endpoint": format!("{iss}/device/auth"),
+            "grant_types_supported": ["client_credentials", device::GRANT_TYPE],
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["ES256", "RS256", "EdDSA"],
@@ -117,6 +119,9 @@ async fn token(request: Request<Incoming>, shared: &Shared) -> Answer {
     let form = form(&body.to_bytes());
     let field = |name: &str| form.get(name).cloned();
     let refuse = |code, error: &str| json_answer(code, &json!({ "error": error }));
+    if field("grant_type").as_deref() == Some(device::GRANT_TYPE) {
+        return device::token(&form, shared);
+    }
     if field("grant_type").as_deref() != Some("client_credentials") {
         return refuse(StatusCode::BAD_REQUEST, "unsupported_grant_type");
     }
@@ -146,7 +151,7 @@ fn basic(header: &str) -> Option<(String, String)> {
     Some((unescape(id), unescape(secret)))
 }
 
-fn form(body: &[u8]) -> BTreeMap<String, String> {
+pub(crate) fn form(body: &[u8]) -> BTreeMap<String, String> {
     String::from_utf8_lossy(body)
         .split('&')
         .filter_map(|pair| pair.split_once('='))
@@ -179,13 +184,13 @@ fn escaped(byte: u8, mut behind: std::str::Bytes<'_>) -> Option<u8> {
     u8::try_from(digit()? * 16 + digit()?).ok()
 }
 
-fn status(code: StatusCode) -> Answer {
+pub(crate) fn status(code: StatusCode) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = code;
     answer
 }
 
-fn json_answer(code: StatusCode, body: &Value) -> Answer {
+pub(crate) fn json_answer(code: StatusCode, body: &Value) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
     *answer.status_mut() = code;
     let json = hyper::header::HeaderValue::from_static("application/json");

@@ -167,8 +167,12 @@ impl DeviceLogin {
             return Err(problem(&format!("parameters.{name}"), "is the flow's own".into()));
         }
         let discovery = issuer.discovery.clone().unwrap_or_else(|| {
-            format!("{}/.well-known/openid-configuration", issuer.iss.trim_end_matches('/'))
+            let base = issuer.iss.strip_suffix('/').unwrap_or(&issuer.iss);
+            format!("{base}/.well-known/openid-configuration")
         });
+        if !is_allowed_url(&discovery, issuer.allow_insecure_loopback) {
+            return Err(problem("issuer", "its discovery document has no https address".into()));
+        }
         let client = http::client_of(issuer).map_err(|message| problem("issuer", message))?;
         Ok(DeviceLogin(Arc::new(Inner {
             iss: issuer.iss.clone(),
