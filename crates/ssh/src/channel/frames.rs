@@ -1,32 +1,11 @@
-//! The recorded stream of a program: media `greffier-frames`.
-//!
-//! Frames, one after the other: `varint` microseconds since the frame before, a byte that says
-//! what it is, `varint` length, and so many bytes as they crossed. Varints are LEB128.
+//! The clock of a recording, whose frames are [`terminal::frames`]: what is written here is read
+//! there, so the two are one definition.
 
 use std::time::Instant;
 
-/// The media type.
-pub(crate) const MEDIA: &str = "greffier-frames";
+pub(crate) use terminal::frames::{Kind, MEDIA};
 
-/// What a frame holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    /// Standard output, or a terminal's.
-    Output = b'o',
-    /// Standard error.
-    Error = b'e',
-    /// Keystrokes.
-    Input = b'i',
-    /// A terminal's size: columns and rows, two big-endian numbers of 16 bits.
-    Resize = b'r',
-    /// A mark: a signal's name.
-    Mark = b'm',
-    /// How it ended: an exit status in decimal, or a signal's name.
-    Exit = b'x',
-}
-
-/// Writes frames.
+/// Writes frames, each with the time since the one before.
 #[derive(Debug)]
 pub(crate) struct Frames {
     last: Instant,
@@ -43,10 +22,8 @@ impl Frames {
         let since = now.saturating_duration_since(self.last);
         self.last = now;
         let mut out = Vec::with_capacity(bytes.len() + 16);
-        varint(&mut out, u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
-        out.push(kind as u8);
-        varint(&mut out, bytes.len() as u64);
-        out.extend_from_slice(bytes);
+        let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        terminal::frames::write(&mut out, micros, kind, bytes);
         out
     }
 
@@ -57,32 +34,20 @@ impl Frames {
     }
 }
 
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    loop {
-        let low = u8::try_from(value & 0x7f).unwrap_or(0);
-        value >>= 7;
-        if value == 0 {
-            out.push(low);
-            return;
-        }
-        out.push(low | 0x80);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn frames_say_what_they_hold() {
+    fn what_is_written_is_read() {
         let mut frames = Frames::new();
-        let frame = frames.frame(Kind::Error, b"oh");
-        assert!(frame.ends_with(b"e\x02oh"));
-        assert!(frames.resize(80, 24).ends_with(b"r\x04\0\x50\0\x18"));
-        let mut out = Vec::new();
-        for value in [0, 127, 128, 300] {
-            varint(&mut out, value);
-        }
-        assert_eq!(out, [0, 127, 0x80, 1, 0xac, 2]);
+        let mut reader = terminal::frames::Reader::new();
+        reader.push(&frames.frame(Kind::Error, b"oh"));
+        reader.push(&frames.resize(80, 70_000));
+        let error = reader.next().unwrap().unwrap();
+        assert_eq!((error.kind, error.bytes.as_slice()), (Kind::Error, &b"oh"[..]));
+        let size = reader.next().unwrap().unwrap();
+        assert_eq!(size.size(), Some((80, u16::MAX)));
+        assert_eq!((reader.next(), reader.left()), (Ok(None), 0));
     }
 }
