@@ -51,6 +51,7 @@ mod pgbouncer;
 mod postgres;
 mod process;
 mod require;
+pub mod ssh_clients;
 mod sshd;
 mod statement_log;
 pub mod suites;

@@ -10,6 +10,7 @@
 )]
 
 pub mod raw;
+pub mod tools;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

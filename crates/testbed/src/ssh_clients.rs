@@ -1,0 +1,65 @@
+//! Programs that speak SSH as clients: Debian's, and Python's libraries in a folder of their own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::dirs::find_program;
+use crate::process::output;
+use crate::{Error, install};
+
+/// Debian's folder of OpenSSH's own regression suite.
+const REGRESS: &str = "/usr/lib/openssh/regress";
+
+/// A program of this name, which Debian's package of that name brings.
+///
+/// # Errors
+/// [`Error::Missing`] without it.
+pub fn program(name: &str, package: &str) -> Result<Command, Error> {
+    find_program(name, &[])
+        .map(Command::new)
+        .ok_or_else(|| Error::missing(name, format!("apt-get install {package}")))
+}
+
+/// The `bin` folder of a Python environment with paramiko, asyncssh and ansible-core, installed
+/// once into the cache folder.
+///
+/// # Errors
+/// [`Error::Missing`] without Python; [`Error::Failed`] if they can't be installed.
+pub fn python() -> Result<PathBuf, Error> {
+    if find_program("python3", &[]).is_none() {
+        return Err(Error::missing("python3", "apt-get install python3 python3-venv"));
+    }
+    let recipe = install::recipe("ssh-clients", &["requirements.txt"])?;
+    let dir = install::once("ssh-clients", &recipe, |dir| {
+        let venv = dir.join("venv");
+        output("python3 -m venv", Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        let mut pip = Command::new(venv.join("bin/pip"));
+        pip.args(["install", "--quiet", "--only-binary", ":all:"]).arg("-r");
+        pip.arg(install::assets().join("ssh-clients/requirements.txt"));
+        output("pip install", &mut pip).map(drop)
+    })?;
+    Ok(dir.join("venv/bin"))
+}
+
+/// A script of the assets folder `ssh-clients`, run by that Python.
+///
+/// # Errors
+/// As [`python`].
+pub fn python_script(name: &str) -> Result<Command, Error> {
+    let mut python = Command::new(python()?.join("python"));
+    python.arg("-B").arg(install::assets().join("ssh-clients").join(name));
+    Ok(python)
+}
+
+/// The folder of OpenSSH's regression suite, as Debian packages it.
+///
+/// # Errors
+/// [`Error::Missing`] without it.
+pub fn regress() -> Result<PathBuf, Error> {
+    let dir = Path::new(REGRESS);
+    if dir.join("test-exec.sh").is_file() {
+        Ok(dir.to_owned())
+    } else {
+        Err(Error::missing("OpenSSH's regression suite", "apt-get install openssh-tests"))
+    }
+}
