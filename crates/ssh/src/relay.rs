@@ -13,7 +13,7 @@ use ssh_wire::packet::{self, OpenFailure, Packet, write};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 
-use crate::channel::{Channel, Opening, Shared, forward};
+use crate::channel::{Channel, Opening, Room, Shared, forward};
 use crate::global::Global;
 use crate::pump::{Outlet, Sender, Stuck};
 use crate::refusal;
@@ -150,6 +150,7 @@ impl Relay {
             grants: std::collections::BTreeSet::new(),
             agent: false,
             x11: false,
+            room: Room::default(),
         };
         let out =
             Both { client: Some(Outlet::new(client.out)), target: Some(Outlet::new(target.out)) };

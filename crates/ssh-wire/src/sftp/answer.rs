@@ -39,6 +39,8 @@ pub enum Answer<'a> {
     Name {
         /// How many.
         count: u32,
+        /// The first, if there is one.
+        first: Option<&'a [u8]>,
     },
     /// A file's attributes.
     Attributes(Attributes),
@@ -62,7 +64,11 @@ pub(super) fn parse(kind: u8, body: &[u8], content: u32) -> Result<Reply<'_>, Sf
             r.uint32()?;
             Answer::Data { length: content }
         }
-        104 => return Ok(Reply { id: first, answer: Answer::Name { count: r.uint32()? } }),
+        104 => {
+            let count = r.uint32()?;
+            let name = if count > 0 { Some(r.string()?) } else { None };
+            return Ok(Reply { id: first, answer: Answer::Name { count, first: name } });
+        }
         105 => Answer::Attributes(attributes(&mut r)?),
         201 => return Ok(Reply { id: first, answer: Answer::Extended(r.rest()) }),
         other => return Err(SftpError::Unknown(other)),

@@ -28,6 +28,10 @@ impl Channel {
         if !self.taken.target.is_empty() || !running.is_fed() {
             return Ok(());
         }
+        if self.transfer.as_ref().is_some_and(|transfer| transfer.has_unfinished()) {
+            // They are tried when the journal is asked again.
+            return Ok(());
+        }
         let full = match running.exchange.poll_finish(response, cx) {
             Poll::Pending => return Ok(()),
             Poll::Ready(Ok(release)) => {
@@ -66,10 +70,14 @@ impl Channel {
         self.say(tails);
         self.flush_output(shared)?;
         if let Run::Running(running) = std::mem::replace(&mut self.run, Run::Over) {
-            let response = running.response(cut);
+            let mut response = running.response(cut);
+            if let Some(transfer) = &mut self.transfer {
+                transfer.end(cut.unwrap_or("lost"));
+                transfer.describe(&mut response);
+            }
             self.run = Run::Finishing(running, Box::new(response));
         }
-        Ok(())
+        self.flush_transfer()
     }
 
     /// The whole session ends: the client is told on this channel, the program's outcome is

@@ -75,6 +75,39 @@ pub(crate) fn one(
     judge(session, &[held], operation.into(), class)
 }
 
+/// Something that a file operation does, by the names of what it touches.
+pub(crate) struct FileAction {
+    pub(crate) operation: &'static str,
+    pub(crate) class: &'static str,
+    pub(crate) access: Access,
+    /// Each with whether it begins at the root.
+    pub(crate) names: Vec<(String, bool)>,
+    pub(crate) flags: Vec<&'static str>,
+}
+
+/// Judges a file operation. `operation` and `class` are what the record shows.
+pub(crate) fn file(
+    session: &Session,
+    actions: Vec<FileAction>,
+    operation: &'static str,
+    class: &'static str,
+) -> Judgement {
+    let held: Vec<Held> = actions
+        .into_iter()
+        .map(|action| Held {
+            operation: action.operation,
+            class: action.class,
+            resources: action
+                .names
+                .into_iter()
+                .map(|(name, rooted)| (name, rooted, action.access))
+                .collect(),
+            flags: action.flags,
+        })
+        .collect();
+    judge(session, &held, operation.into(), class)
+}
+
 /// The judgement, made stricter by what the target's configuration takes at all.
 pub(crate) fn gated(judgement: Judgement, allowed: bool, what: &str) -> Judgement {
     if allowed {

@@ -28,6 +28,8 @@ pub(crate) struct Ledger {
     cap: u64,
     /// What waits here.
     queued: u64,
+    /// What came and is in no queue yet.
+    parked: u64,
     /// The sender gets no more: what it sends now is thrown away.
     source_closed: bool,
 }
@@ -42,6 +44,7 @@ impl Ledger {
             source_room: offer.into(),
             cap: cap.into(),
             queued: 0,
+            parked: 0,
             source_closed: false,
         };
         (ledger, offer)
@@ -54,6 +57,16 @@ impl Ledger {
         }
         self.source_room = self.source_room.checked_sub(bytes as u64).ok_or(Overrun)?;
         Ok(())
+    }
+
+    /// So much of what the sender sent is not looked at yet.
+    pub(crate) fn parked(&mut self, bytes: usize) {
+        self.parked += bytes as u64;
+    }
+
+    /// So much of it is looked at now.
+    pub(crate) fn unparked(&mut self, bytes: usize) {
+        self.parked = self.parked.saturating_sub(bytes as u64);
     }
 
     /// So much was put in the queue to the receiver.
@@ -89,7 +102,7 @@ impl Ledger {
         if self.source_closed {
             return None;
         }
-        let room = self.peer_room.min(self.cap).saturating_sub(self.queued);
+        let room = self.peer_room.min(self.cap).saturating_sub(self.queued + self.parked);
         let more = room.saturating_sub(self.source_room);
         if more == 0 || (self.source_room > 0 && more < self.peer_high / 4) {
             return None;
@@ -111,13 +124,12 @@ impl Ledger {
 
     /// How much of our own the receiver takes beside what its sender was promised.
     pub(crate) fn spare(&self) -> usize {
-        let promised = self.queued + self.source_room;
+        let promised = self.queued + self.parked + self.source_room;
         usize::try_from(self.peer_room.saturating_sub(promised)).unwrap_or(usize::MAX)
     }
 
     /// What waits here.
-    #[cfg(test)]
-    fn waiting(&self) -> u64 {
+    pub(crate) fn waiting(&self) -> u64 {
         self.queued
     }
 }

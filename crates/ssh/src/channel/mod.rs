@@ -7,6 +7,7 @@
 
 mod client;
 mod ending;
+mod files;
 pub(crate) mod forward;
 mod frames;
 mod judge;
@@ -34,6 +35,8 @@ use crate::pump::{Item, ToClient, ToTarget};
 use crate::relay::End;
 use crate::rules::ChannelRules;
 use crate::side::{Both, Side};
+pub(crate) use files::flow::Room;
+use files::Transfer;
 use ledger::Ledger;
 use replies::Replies;
 use requests::Setup;
@@ -64,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) agent: bool,
     /// The target may reach the client's display.
     pub(crate) x11: bool,
+    /// For content of files that comes before its turn.
+    pub(crate) room: Room,
     /// Packets about no channel, or that no channel's data may hold up.
     pub(crate) to_client: ClientQueue<Bytes>,
     pub(crate) to_target: TargetQueue<Bytes>,
@@ -149,6 +154,8 @@ pub(crate) struct Channel {
     /// Answers that a side waits for.
     answers: Both<Replies<Answer>>,
     run: Run,
+    /// What runs is a transfer of files.
+    transfer: Option<Box<Transfer>>,
     /// Packets from a side that wait behind what can't move on.
     backlog: Both<VecDeque<Vec<u8>>>,
     /// What was taken from a side and waits for the journal's room.
@@ -193,6 +200,7 @@ impl Channel {
             setup: Setup::default(),
             answers: Both::default(),
             run: Run::Idle,
+            transfer: None,
             backlog: Both::default(),
             taken: Both::default(),
             eof: Both::default(),
@@ -315,10 +323,7 @@ impl Channel {
                 if *self.eof.of(from) {
                     return Err(End::violation(from, "data behind the end of data"));
                 }
-                let lane = match from {
-                    Side::Client => &mut self.to_target.ledger,
-                    Side::Target => &mut self.to_client.ledger,
-                };
+                let lane = self.ledger(from);
                 lane.received(data.len()).map_err(|e| End::violation(from, e.to_string()))?;
                 if data.is_empty() || lane.is_source_closed() {
                     return Ok(());
@@ -334,7 +339,9 @@ impl Channel {
             if backlog.len() >= MAX_BACKLOG {
                 return Err(End::violation(from, "too many packets behind one that waits"));
             }
+            let bytes = data_len(&packet);
             backlog.push_back(packet);
+            self.ledger(from).parked(bytes);
             return Ok(());
         }
         self.take(from, packet, shared)
@@ -350,7 +357,22 @@ impl Channel {
     /// Whether packets from a side must wait behind one that can't move on.
     fn is_blocked(&self, from: Side) -> bool {
         !self.taken.of(from).is_empty()
-            || (from == Side::Client && matches!(self.run, Run::Spilling(_)))
+            || match from {
+                Side::Client => {
+                    matches!(self.run, Run::Spilling(_))
+                        || self.transfer.as_ref().is_some_and(|t| t.holds_client())
+                        || self.is_client_slow()
+                }
+                Side::Target => self.transfer.as_ref().is_some_and(|t| t.has_unfinished()),
+            }
+    }
+
+    /// The books of what a side sends.
+    fn ledger(&mut self, from: Side) -> &mut Ledger {
+        match from {
+            Side::Client => &mut self.to_target.ledger,
+            Side::Target => &mut self.to_client.ledger,
+        }
     }
 
     /// A side takes so many bytes more: so may the other send.
@@ -466,6 +488,7 @@ impl Channel {
         self.poll_spilling(cx, shared)?;
         if self.retry.is_some_and(|at| at <= now) {
             self.retry = None;
+            self.flush_transfer()?;
             self.flush_output(shared)?;
             self.flush_input(shared)?;
         }
@@ -474,6 +497,7 @@ impl Channel {
             while !self.is_blocked(side)
                 && let Some(packet) = self.backlog.of_mut(side).pop_front()
             {
+                self.ledger(side).unparked(data_len(&packet));
                 self.take(side, packet, shared)?;
             }
         }
@@ -522,6 +546,14 @@ impl Channel {
             _ => (None, None),
         };
         [self.retry, tail, exit].into_iter().flatten().min()
+    }
+}
+
+/// How much of a window a packet takes.
+fn data_len(packet: &[u8]) -> usize {
+    match packet::parse(packet) {
+        Ok(Packet::Data { data, .. } | Packet::ExtendedData { data, .. }) => data.len(),
+        _ => 0,
     }
 }
 

@@ -12,6 +12,7 @@ use masking::Receipt;
 use policy::Access;
 use records::Text;
 
+use super::files::{Protocol, Transfer};
 use super::requests::Start;
 use super::stream::{Recording, Running};
 use super::{Answer, Channel, Run, Shared, frames, judge};
@@ -33,6 +34,8 @@ struct Asked {
     parsed: Option<bool>,
     packet: Bytes,
     want_reply: bool,
+    /// What it transfers files by.
+    transfer: Option<Protocol>,
 }
 
 /// A program whose text is too long for an entry.
@@ -69,13 +72,20 @@ impl Channel {
         let pty = self.setup.pty.is_some();
         let flags: &[&'static str] = if pty { &["pty"] } else { &[] };
         let mut receipt = Receipt::new();
+        let mut transfer = None;
         let (via, line, judgement, parsed) = match start {
             Start::Exec(line) => {
                 let judged = judge::exec(session, line, pty);
-                let (allowed, what) = match is_scp(line) {
-                    true => (allow.scp, "scp of the old protocol (scp -O)"),
-                    false => (allow.exec, "command lines (exec)"),
+                // A terminal changes what passes: nobody transfers files by one.
+                let program = if pty { Program::Other } else { program(line) };
+                let (allowed, what) = match program {
+                    Program::Scp => (allow.scp, "scp of the old protocol (scp -O)"),
+                    Program::Sftp => (allow.sftp, "sftp"),
+                    Program::Other => (allow.exec, "command lines (exec)"),
                 };
+                if let Program::Sftp = program {
+                    transfer = Some(Protocol::Sftp);
+                }
                 let judgement = judge::gated(judged.judgement, allowed, what);
                 ("exec", Some(line), judgement, Some(judged.parsed))
             }
@@ -84,7 +94,10 @@ impl Channel {
                 ("shell", None, judge::gated(judgement, allow.shell, "shells"), None)
             }
             Start::Subsystem(name) => {
-                let known = name == b"sftp";
+                let known = name == b"sftp" && !pty;
+                if known {
+                    transfer = Some(Protocol::Sftp);
+                }
                 let class = if known { "session" } else { "unknown" };
                 let text = String::from_utf8_lossy(name);
                 let resource = Some((text.as_ref(), Access::Write));
@@ -102,6 +115,7 @@ impl Channel {
             parsed,
             packet: self.start_packet(via.as_bytes(), want_reply, line),
             want_reply,
+            transfer,
         }
     }
 
@@ -125,7 +139,7 @@ impl Channel {
     fn submit(&mut self, asked: Asked, objects: &[Object], shared: &mut Shared) -> Result<(), End> {
         let terminal = self.setup.pty.is_some();
         let draft = self.draft(&asked, objects, shared);
-        let exchange = match shared.session.submit(&asked.judgement, draft) {
+        let mut exchange = match shared.session.submit(&asked.judgement, draft) {
             Ok(Submission::Admitted(exchange)) => exchange,
             Ok(Submission::Refused(refusal)) => {
                 let text = refusal::refused(&refusal.cause);
@@ -139,6 +153,10 @@ impl Channel {
             mask_client: !terminal && asked.via == "exec",
         };
         let admitted = exchange.admitted().clone();
+        self.transfer = match asked.transfer {
+            Some(protocol) => Some(Box::new(Transfer::new(protocol, &mut exchange, shared)?)),
+            None => None,
+        };
         let mut running = Running::new(exchange, &shared.masking, recording);
         if let Some(pty) = &self.setup.pty {
             running.resize(pty.columns, pty.rows);
@@ -226,18 +244,30 @@ fn text(bytes: &[u8]) -> Text<'static> {
     String::from_utf8_lossy(bytes).into_owned().into()
 }
 
-/// Whether a line starts the far end of `scp` of the old protocol, and nothing else.
-fn is_scp(line: &[u8]) -> bool {
+/// What a command line runs, as far as it says what the channel's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Program {
+    /// The far end of `scp` of the old protocol, and nothing else.
+    Scp,
+    /// An sftp server, and nothing else: what OpenSSH's `sftp -s PATH` and old clients ask for.
+    Sftp,
+    Other,
+}
+
+fn program(line: &[u8]) -> Program {
     let read = shell_grammar::read(line);
-    let [command] = read.commands.as_slice() else { return false };
+    let [command] = read.commands.as_slice() else { return Program::Other };
     let mut words = command.words.iter().map(shell_grammar::Word::bytes);
     let program = words.next().unwrap_or_default();
     let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    read.unparsed.is_none()
+    let alone = read.unparsed.is_none()
         && command.redirects.is_empty()
-        && command.assignments.is_empty()
-        && name == b"scp"
-        && words.any(|word| matches!(word, b"-t" | b"-f"))
+        && command.assignments.is_empty();
+    match name {
+        b"scp" if alone && words.any(|word| matches!(word, b"-t" | b"-f")) => Program::Scp,
+        b"sftp-server" if alone => Program::Sftp,
+        _ => Program::Other,
+    }
 }
 
 #[cfg(test)]
@@ -246,8 +276,11 @@ mod tests {
 
     #[test]
     fn only_a_lone_scp_is_scp() {
+        for line in ["sftp-server", "/usr/lib/openssh/sftp-server -R"] {
+            assert_eq!(program(line.as_bytes()), Program::Sftp, "{line}");
+        }
         for line in ["scp -t /tmp/x", "scp -r -v -f .", "/usr/bin/scp -p -t -- /tmp"] {
-            assert!(is_scp(line.as_bytes()), "{line}");
+            assert_eq!(program(line.as_bytes()), Program::Scp, "{line}");
         }
         for line in [
             "scp a b:",
@@ -256,8 +289,10 @@ mod tests {
             "X=1 scp -t x",
             "scp -t $(id)",
             "sh -c 'scp -t x'",
+            "sftp-server; id",
+            "sh -c sftp-server",
         ] {
-            assert!(!is_scp(line.as_bytes()), "{line}");
+            assert_eq!(program(line.as_bytes()), Program::Other, "{line}");
         }
     }
 }

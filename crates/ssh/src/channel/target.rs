@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ssh_wire::packet::{self, ExitSignal, ExitStatus, Packet, STDERR};
 
 use super::stream::Exit;
-use super::{Answer, Channel, EXIT_PATIENCE, Run, Shared};
+use super::{Answer, Channel, EXIT_PATIENCE, Run, Shared, data_len};
 use crate::pump::Item;
 use crate::relay::End;
 use crate::side::Side;
@@ -15,6 +15,7 @@ impl Channel {
     pub(super) fn on_target(&mut self, packet: Vec<u8>, shared: &mut Shared) -> Result<(), End> {
         let bad = |error: &dyn ToString| End::violation(Side::Target, error.to_string());
         match packet::parse(&packet).map_err(|e| bad(&e))? {
+            Packet::Data { .. } if self.transfers() => self.transfer_output(packet, shared),
             Packet::Data { data, .. } => {
                 let masked = self.on_output(false, data)?;
                 self.pass_output(false, packet, masked, shared)
@@ -137,12 +138,5 @@ impl Channel {
                 self.pass_to_client(packet, shared)
             }
         }
-    }
-}
-
-fn data_len(packet: &[u8]) -> usize {
-    match packet::parse(packet) {
-        Ok(Packet::Data { data, .. } | Packet::ExtendedData { data, .. }) => data.len(),
-        _ => 0,
     }
 }

@@ -1,0 +1,700 @@
+//! One sftp session: what its requests ask is judged, and what becomes of them is recorded.
+//!
+//! An open is a command; what is read and written by its handle goes under that command's
+//! rights, and the handle's close is its end. All else that names a path is a command with one
+//! answer.
+
+use std::collections::HashMap;
+
+use gate::{Exchange, Release};
+use records::Response;
+use ssh_wire::sftp::{
+    Answer, Attributes, Extension, Machine, OP_UNSUPPORTED, Op, OpenFlags, PERMISSION_DENIED,
+    Reply, Request, SftpError, Step,
+};
+
+use super::flow::{Flow, Room};
+use super::paths::Base;
+use super::{Asked, Cx, Ending, Wish, wish};
+use crate::relay::End;
+use crate::side::Side;
+
+/// Most files and directories that one channel may have open.
+const MAX_OPEN: usize = 256;
+/// `SSH_FX_FAILURE`.
+const FAILURE: u32 = 4;
+/// The number of our own request, which is answered before any other goes on.
+const OWN_REQUEST: u32 = 0;
+/// `SSH_FXP_REALPATH` of `.` under [`OWN_REQUEST`].
+const WHERE: [u8; 14] = [0, 0, 0, 10, 16, 0, 0, 0, 0, 0, 0, 0, 1, b'.'];
+
+/// Where relative paths begin, as far as we know.
+enum Home {
+    Unasked,
+    Asked,
+    Is(Base),
+}
+
+/// A request without an answer.
+enum Open {
+    /// Ours.
+    Home,
+    /// Of the session's own.
+    Session,
+    /// A file or directory to be opened.
+    Opening(Box<Opening>),
+    /// About an open one, by its command's number.
+    On(u64, About),
+    /// The end of an open one.
+    Close(u64),
+    /// A command with one answer; with what it changes of an open file.
+    Once(Box<Exchange>, Option<Change>),
+}
+
+/// What a request wants of an open file.
+#[derive(Clone, Copy)]
+enum About {
+    Read { offset: u64 },
+    Write,
+    List,
+    Attributes,
+    Other,
+}
+
+/// What an operation does to an open file.
+#[derive(Clone, Copy)]
+enum Change {
+    Size(u64, u64),
+    Content(u64),
+}
+
+struct Opening {
+    exchange: Box<Exchange>,
+    path: Vec<u8>,
+    flags: OpenFlags,
+    is_directory: bool,
+}
+
+/// An open file or directory.
+struct File {
+    opening: Opening,
+    release: Release,
+    read: Flow,
+    written: Flow,
+    /// Its size, as the target says.
+    size: Option<u64>,
+    /// Its size, as the client set it.
+    resized: Option<u64>,
+    /// A read from here met its end.
+    end: Option<u64>,
+    /// A write failed.
+    failed: bool,
+    entries: u64,
+    /// Requests about it without an answer.
+    waiting: usize,
+    /// It is closed: with this answer, once all others are there.
+    closed: Option<(u32, Vec<u8>)>,
+}
+
+/// Where content goes.
+enum Content {
+    /// Nowhere.
+    Withheld,
+    /// On, as this file's, at this place.
+    Of(u64, u64),
+}
+
+/// One session.
+pub(super) struct Sftp {
+    machine: Machine,
+    room: Room,
+    home: Home,
+    asked: HashMap<u32, Open>,
+    /// Open ones by their command's number.
+    files: HashMap<u64, File>,
+    handles: HashMap<Vec<u8>, u64>,
+    opening: usize,
+    upload: Content,
+    download: Content,
+    /// Answers of ours that wait for the end of a content.
+    inserted: Vec<(Release, Vec<u8>)>,
+}
+
+/// What is to happen to a request.
+enum Ruling {
+    Pass(Open),
+    Refuse { code: u32, text: String, release: Release },
+}
+
+fn client(error: SftpError) -> End {
+    End::violation(Side::Client, error.to_string())
+}
+
+fn target(what: impl ToString) -> End {
+    End::violation(Side::Target, what.to_string())
+}
+
+impl Sftp {
+    pub(super) fn new(room: Room) -> Self {
+        Sftp {
+            machine: Machine::new(),
+            room,
+            home: Home::Unasked,
+            asked: HashMap::new(),
+            files: HashMap::new(),
+            handles: HashMap::new(),
+            opening: 0,
+            upload: Content::Withheld,
+            download: Content::Withheld,
+            inserted: Vec::new(),
+        }
+    }
+
+    /// Whether nothing can be judged yet.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.home, Home::Asked)
+    }
+
+    fn base(&self) -> &Base {
+        match &self.home {
+            Home::Is(base) => base,
+            Home::Unasked | Home::Asked => &Base::Unknown,
+        }
+    }
+
+    /// Follows the client's stream. Gives how much of it is done with.
+    pub(super) fn client(&mut self, stream: &[u8], cx: &mut Cx<'_>) -> Result<usize, End> {
+        let mut at = 0;
+        while !self.waits() {
+            let rest = stream.get(at..).unwrap_or_default();
+            match self.machine.client(rest).map_err(client)? {
+                Step::NeedMore => break,
+                Step::Content(piece) => {
+                    self.uploaded(piece, at, cx)?;
+                    at += piece.len();
+                }
+                Step::Packet { bytes, packet } => {
+                    self.request(&packet, (at, at + bytes), cx)?;
+                    at += bytes;
+                }
+            }
+        }
+        Ok(at)
+    }
+
+    fn uploaded(&mut self, piece: &[u8], at: usize, cx: &mut Cx<'_>) -> Result<(), End> {
+        let Content::Of(number, offset) = &mut self.upload else { return Ok(()) };
+        let Some(file) = self.files.get_mut(number) else { return Ok(()) };
+        file.written.push(*offset, piece);
+        *offset = offset.saturating_add(piece.len() as u64);
+        let admitted = file.opening.exchange.input(&[], piece.len())?;
+        cx.pass_up(*number, &admitted, (at, at + piece.len()));
+        Ok(())
+    }
+
+    fn request(
+        &mut self,
+        request: &Request<'_>,
+        span: (usize, usize),
+        cx: &mut Cx<'_>,
+    ) -> Result<(), End> {
+        if let Op::Init { .. } = request.op {
+            cx.pass_up(cx.own.number, &cx.own.admitted.clone(), span);
+            return self.ask_home(cx);
+        }
+        match self.judge(&request.op, cx)? {
+            Ruling::Pass(open) => {
+                let (number, admitted) = self.rights(&open, cx);
+                cx.pass_up(number, &admitted, span);
+                if let Open::Opening(_) = open {
+                    self.opening += 1;
+                }
+                if let Open::On(number, _) = open
+                    && let Some(file) = self.files.get_mut(&number)
+                {
+                    file.waiting += 1;
+                }
+                self.asked.insert(request.id, open);
+            }
+            Ruling::Refuse { code, text, release } => {
+                let answer = self.machine.refuse(request.id, code, &text).map_err(client)?;
+                if let Op::Write { .. } = request.op {
+                    self.upload = Content::Withheld;
+                }
+                match self.machine.between_answers() {
+                    true => cx.insert(release, answer.to_vec()),
+                    false => self.inserted.push((release, answer.to_vec())),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where relative paths begin, the target is asked behind the beginning: else a path could
+    /// be written so that no rule names it.
+    fn ask_home(&mut self, cx: &mut Cx<'_>) -> Result<(), End> {
+        self.machine.client(&WHERE).map_err(client)?;
+        self.asked.insert(OWN_REQUEST, Open::Home);
+        self.home = Home::Asked;
+        cx.ask_target(WHERE.to_vec());
+        Ok(())
+    }
+
+    /// The rights that a request goes under.
+    fn rights(&self, open: &Open, cx: &Cx<'_>) -> (u64, gate::Admitted) {
+        let of = |exchange: &Exchange| (exchange.number(), exchange.admitted().clone());
+        let own = || (cx.own.number, cx.own.admitted.clone());
+        match open {
+            Open::Home | Open::Session => own(),
+            Open::Opening(opening) => of(&opening.exchange),
+            Open::Once(exchange, _) => of(exchange),
+            Open::On(number, _) | Open::Close(number) => {
+                self.files.get(number).map_or_else(own, |file| of(&file.opening.exchange))
+            }
+        }
+    }
+
+    fn judge(&mut self, op: &Op<'_>, cx: &mut Cx<'_>) -> Result<Ruling, End> {
+        match op {
+            Op::Open { path, flags, attributes } => {
+                let wish = wish::open(path, *flags, attributes, self.base());
+                self.open(path, *flags, false, wish, cx)
+            }
+            Op::Opendir { path } => {
+                let wish = wish::list(path, self.base());
+                self.open(path, OpenFlags(1), true, wish, cx)
+            }
+            Op::Close { handle } => Ok(match self.handles.remove(*handle) {
+                Some(number) => Ruling::Pass(Open::Close(number)),
+                None => no_handle(cx),
+            }),
+            Op::Read { handle, offset, .. } => {
+                Ok(self.on(handle, About::Read { offset: *offset }, cx))
+            }
+            Op::Write { handle, offset, .. } => {
+                if let Some(number) = self.handles.get(*handle) {
+                    self.upload = Content::Of(*number, *offset);
+                }
+                Ok(self.on(handle, About::Write, cx))
+            }
+            Op::Readdir { handle } => Ok(self.on(handle, About::List, cx)),
+            Op::Fstat { handle } => Ok(self.on(handle, About::Attributes, cx)),
+            Op::Extended(Extension::Fsync { handle } | Extension::Fstatvfs { handle }) => {
+                Ok(self.on(handle, About::Other, cx))
+            }
+            Op::Extended(Extension::Limits | Extension::Names) => Ok(Ruling::Pass(Open::Session)),
+            Op::Extended(Extension::CopyData { from, to, .. }) => self.copy(from, to, cx),
+            Op::Fsetstat { handle, attributes } => self.set_open(handle, attributes, cx),
+            op => {
+                let unknown = matches!(op, Op::Extended(Extension::Unknown { .. }));
+                let Some(wish) = wish::once(op, self.base()) else {
+                    return Ok(refuse(OP_UNSUPPORTED, "greffier: not supported", cx));
+                };
+                let code = if unknown { OP_UNSUPPORTED } else { PERMISSION_DENIED };
+                once(wish, code, None, cx)
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        path: &[u8],
+        flags: OpenFlags,
+        is_directory: bool,
+        mut wish: Wish,
+        cx: &mut Cx<'_>,
+    ) -> Result<Ruling, End> {
+        if self.files.len() + self.opening >= MAX_OPEN {
+            wish.forbidden = Some("Too many files are open on this channel.");
+        }
+        Ok(match cx.ask("sftp", wish)? {
+            Asked::Yes(exchange) => {
+                let opening = Opening { exchange, path: path.to_vec(), flags, is_directory };
+                Ruling::Pass(Open::Opening(Box::new(opening)))
+            }
+            no => refused(no, PERMISSION_DENIED),
+        })
+    }
+
+    fn on(&self, handle: &[u8], about: About, cx: &Cx<'_>) -> Ruling {
+        match self.handles.get(handle) {
+            Some(number) => Ruling::Pass(Open::On(*number, about)),
+            None => no_handle(cx),
+        }
+    }
+
+    fn set_open(
+        &self,
+        handle: &[u8],
+        attributes: &Attributes,
+        cx: &mut Cx<'_>,
+    ) -> Result<Ruling, End> {
+        let Some((number, file)) = self.file(handle) else { return Ok(no_handle(cx)) };
+        let wish = wish::set_open(&file.opening.path, attributes, self.base());
+        let change = attributes.size.map(|size| Change::Size(number, size));
+        once(wish, PERMISSION_DENIED, change, cx)
+    }
+
+    fn copy(&self, from: &[u8], to: &[u8], cx: &mut Cx<'_>) -> Result<Ruling, End> {
+        let (Some((_, from)), Some((number, to))) = (self.file(from), self.file(to)) else {
+            return Ok(no_handle(cx));
+        };
+        let wish = wish::copy(&from.opening.path, &to.opening.path, self.base());
+        once(wish, PERMISSION_DENIED, Some(Change::Content(number)), cx)
+    }
+
+    fn file(&self, handle: &[u8]) -> Option<(u64, &File)> {
+        let number = *self.handles.get(handle)?;
+        Some((number, self.files.get(&number)?))
+    }
+
+    /// Follows the target's stream. Gives how much of it is done with.
+    pub(super) fn target(&mut self, stream: &[u8], cx: &mut Cx<'_>) -> Result<usize, End> {
+        let mut at = 0;
+        loop {
+            let rest = stream.get(at..).unwrap_or_default();
+            match self.machine.server(rest).map_err(target)? {
+                Step::NeedMore => break,
+                Step::Content(piece) => {
+                    let span = (at, at + piece.len());
+                    at = span.1;
+                    self.downloaded(piece, span, cx)?;
+                }
+                Step::Packet { bytes, packet } => {
+                    let span = (at, at + bytes);
+                    at = span.1;
+                    let whole = rest.get(..bytes).unwrap_or_default();
+                    self.answer(&packet, whole, span, cx)?;
+                }
+            }
+            if self.machine.between_answers() {
+                for (release, answer) in self.inserted.drain(..) {
+                    cx.insert(release, answer);
+                }
+            }
+        }
+        Ok(at)
+    }
+
+    fn downloaded(
+        &mut self,
+        piece: &[u8],
+        span: (usize, usize),
+        cx: &mut Cx<'_>,
+    ) -> Result<(), End> {
+        let Content::Of(number, offset) = &mut self.download else { return Ok(()) };
+        let number = *number;
+        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
+        file.read.push(*offset, piece);
+        *offset = offset.saturating_add(piece.len() as u64);
+        file.opening.exchange.count(piece.len());
+        cx.pass_down(number, &file.release, span);
+        if self.machine.between_answers() {
+            self.download = Content::Withheld;
+            return self.answered(number, cx);
+        }
+        Ok(())
+    }
+
+    fn answer(
+        &mut self,
+        reply: &Reply<'_>,
+        whole: &[u8],
+        span: (usize, usize),
+        cx: &mut Cx<'_>,
+    ) -> Result<(), End> {
+        let own = |cx: &mut Cx<'_>| cx.pass_down(cx.own.number, &cx.own.release.clone(), span);
+        if let Answer::Version { .. } = reply.answer {
+            own(cx);
+            return Ok(());
+        }
+        let Some(open) = self.asked.remove(&reply.id) else {
+            return Err(target(SftpError::Unasked(reply.id)));
+        };
+        match (&open, &reply.answer) {
+            (Open::Opening(_), Answer::Handle(_))
+            | (Open::On(_, About::Read { .. }), Answer::Data { .. }) => {}
+            (_, Answer::Handle(_) | Answer::Data { .. }) => {
+                return Err(target("an sftp answer that fits its request not"));
+            }
+            _ => {}
+        }
+        match open {
+            Open::Home => {
+                let base = match &reply.answer {
+                    Answer::Name { first: Some(path), .. } if path.starts_with(b"/") => {
+                        Base::At(path.to_vec())
+                    }
+                    _ => Base::Unknown,
+                };
+                self.home = Home::Is(base);
+                Ok(())
+            }
+            Open::Session => {
+                own(cx);
+                Ok(())
+            }
+            Open::Opening(opening) => {
+                self.opening = self.opening.saturating_sub(1);
+                match &reply.answer {
+                    Answer::Handle(handle) => self.opened(*opening, handle, span, cx),
+                    answer => {
+                        let response = response(answer);
+                        let answer = Some(whole.to_vec());
+                        cx.end(Ending { exchange: opening.exchange, response, answer })
+                    }
+                }
+            }
+            Open::Once(exchange, change) => {
+                if let (Some(change), Answer::Status { code: 0, .. }) = (change, &reply.answer) {
+                    self.change(change);
+                }
+                let response = response(&reply.answer);
+                cx.end(Ending { exchange, response, answer: Some(whole.to_vec()) })
+            }
+            Open::On(number, about) => self.about(number, about, &reply.answer, span, cx),
+            Open::Close(number) => {
+                let code = status(&reply.answer);
+                if let Some(file) = self.files.get_mut(&number) {
+                    file.closed = Some((code, whole.to_vec()));
+                }
+                self.close(number, cx)
+            }
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Size(number, size) => {
+                if let Some(file) = self.files.get_mut(&number) {
+                    file.resized = Some(size);
+                }
+            }
+            Change::Content(number) => {
+                if let Some(file) = self.files.get_mut(&number) {
+                    file.written.give_up();
+                }
+            }
+        }
+    }
+
+    fn opened(
+        &mut self,
+        mut opening: Opening,
+        handle: &[u8],
+        span: (usize, usize),
+        cx: &mut Cx<'_>,
+    ) -> Result<(), End> {
+        let number = opening.exchange.number();
+        if self.handles.contains_key(handle) {
+            return Err(target("an sftp handle that is in use"));
+        }
+        let release = opening.exchange.release()?;
+        cx.pass_down(number, &release, span);
+        self.handles.insert(handle.to_vec(), number);
+        let file = File {
+            opening,
+            release,
+            read: Flow::new(&self.room),
+            written: Flow::new(&self.room),
+            size: None,
+            resized: None,
+            end: None,
+            failed: false,
+            entries: 0,
+            waiting: 0,
+            closed: None,
+        };
+        self.files.insert(number, file);
+        Ok(())
+    }
+
+    fn about(
+        &mut self,
+        number: u64,
+        about: About,
+        answer: &Answer<'_>,
+        span: (usize, usize),
+        cx: &mut Cx<'_>,
+    ) -> Result<(), End> {
+        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
+        cx.pass_down(number, &file.release, span);
+        match (about, answer) {
+            (About::Read { offset }, Answer::Data { length: 1.. }) => {
+                self.download = Content::Of(number, offset);
+                return Ok(());
+            }
+            (About::Read { offset }, Answer::Status { code: 1, .. }) => {
+                file.end = Some(file.end.map_or(offset, |end| end.min(offset)));
+            }
+            (About::Write, Answer::Status { code: 1.., .. }) => file.failed = true,
+            (About::Attributes, Answer::Attributes(attributes)) => file.size = attributes.size,
+            (About::List, Answer::Name { count, .. }) => file.entries += u64::from(*count),
+            _ => {}
+        }
+        self.answered(number, cx)
+    }
+
+    /// One request less waits for an answer about a file.
+    fn answered(&mut self, number: u64, cx: &mut Cx<'_>) -> Result<(), End> {
+        if let Some(file) = self.files.get_mut(&number) {
+            file.waiting = file.waiting.saturating_sub(1);
+        }
+        self.close(number, cx)
+    }
+
+    /// Records a file's end, once it is closed and nothing about it is open.
+    fn close(&mut self, number: u64, cx: &mut Cx<'_>) -> Result<(), End> {
+        let ready = |file: &File| file.waiting == 0 && file.closed.is_some();
+        if !self.files.get(&number).is_some_and(ready) {
+            return Ok(());
+        }
+        let Some(mut file) = self.files.remove(&number) else { return Ok(()) };
+        let (code, answer) = file.closed.take().unwrap_or_default();
+        let outcome = if code == 0 && !file.failed { "ok" } else { "error" };
+        let mut response = file.response(outcome);
+        response.code = Some(name(code));
+        cx.end(Ending { exchange: file.opening.exchange, response, answer: Some(answer) })
+    }
+
+    /// The session ends; so does what is under way.
+    pub(super) fn end(&mut self, outcome: &'static str) -> Vec<Ending> {
+        let answer = None;
+        let mut endings = Vec::new();
+        for (_, open) in self.asked.drain() {
+            let exchange = match open {
+                Open::Opening(opening) => opening.exchange,
+                Open::Once(exchange, _) => exchange,
+                Open::Home | Open::Session | Open::On(..) | Open::Close(_) => continue,
+            };
+            let response = Response { outcome: outcome.into(), ..Response::default() };
+            endings.push(Ending { exchange, response, answer: answer.clone() });
+        }
+        for (_, file) in self.files.drain() {
+            let response = file.response(outcome);
+            let exchange = file.opening.exchange;
+            endings.push(Ending { exchange, response, answer: answer.clone() });
+        }
+        self.handles.clear();
+        endings.sort_by_key(|ending| ending.exchange.number());
+        endings
+    }
+}
+
+impl File {
+    fn response(&self, outcome: &'static str) -> Response<'static> {
+        let mut response = Response { outcome: outcome.into(), ..Response::default() };
+        let mut say = |name: &'static str, value: String| {
+            response.details.insert(name.into(), value.into());
+        };
+        if self.opening.is_directory {
+            say("entries", self.entries.to_string());
+            return response;
+        }
+        let mut whole = None;
+        if let Some(all) = self.is_all_read() {
+            say("read_bytes", self.read.bytes().to_string());
+            if all {
+                say("read_sha256", self.read.sha256());
+            }
+            whole = Some(all);
+        }
+        if let Some(all) = self.is_all_written() {
+            say("written_bytes", self.written.bytes().to_string());
+            if all {
+                say("written_sha256", self.written.sha256());
+            }
+            whole = Some(all && whole.unwrap_or(true));
+        }
+        if let Some(whole) = whole {
+            say("whole", whole.to_string());
+        }
+        if let Some(size) = self.size {
+            say("size", size.to_string());
+        }
+        response
+    }
+
+    /// Whether it was read from its beginning to its end. `None`: not at all.
+    fn is_all_read(&self) -> Option<bool> {
+        if self.read.bytes() == 0 && self.end.is_none() {
+            return None;
+        }
+        let met = |end: u64| {
+            self.end.is_some_and(|at| at <= end) || self.size.is_some_and(|size| size == end)
+        };
+        Some(self.read.end().is_some_and(met))
+    }
+
+    /// Whether it was written from its beginning, and nothing else is in it. `None`: not at all.
+    fn is_all_written(&self) -> Option<bool> {
+        let flags = self.opening.flags;
+        // Emptied, or made.
+        let was_empty = flags.truncates() || flags.0 & 0x20 != 0;
+        if self.written.bytes() == 0 && !was_empty && self.resized.is_none() {
+            return None;
+        }
+        let in_order = was_empty || !flags.appends();
+        let all = |end: u64| match self.resized {
+            Some(size) => size == end,
+            None => was_empty,
+        };
+        Some(!self.failed && in_order && self.written.end().is_some_and(all))
+    }
+}
+
+fn once(wish: Wish, code: u32, change: Option<Change>, cx: &mut Cx<'_>) -> Result<Ruling, End> {
+    Ok(match cx.ask("sftp", wish)? {
+        Asked::Yes(exchange) => Ruling::Pass(Open::Once(exchange, change)),
+        no => refused(no, code),
+    })
+}
+
+fn refused(asked: Asked, code: u32) -> Ruling {
+    match asked {
+        Asked::No { release, text, denied } => {
+            Ruling::Refuse { code: if denied { code } else { FAILURE }, text, release }
+        }
+        // Not asked with one.
+        Asked::Yes(exchange) => Ruling::Pass(Open::Once(exchange, None)),
+    }
+}
+
+fn refuse(code: u32, text: &str, cx: &Cx<'_>) -> Ruling {
+    Ruling::Refuse { code, text: text.to_owned(), release: cx.own.release.clone() }
+}
+
+/// A handle that the target did not give, or that is closed.
+fn no_handle(cx: &Cx<'_>) -> Ruling {
+    refuse(FAILURE, "greffier: no such handle is open", cx)
+}
+
+fn status(answer: &Answer<'_>) -> u32 {
+    match answer {
+        Answer::Status { code, .. } => *code,
+        _ => 0,
+    }
+}
+
+/// What the record says of an operation with this answer.
+fn response(answer: &Answer<'_>) -> Response<'static> {
+    let code = status(answer);
+    let outcome = if code == 0 { "ok" } else { "error" };
+    Response { outcome: outcome.into(), code: Some(name(code)), ..Response::default() }
+}
+
+/// A status as the draft names it (section 7).
+fn name(code: u32) -> std::borrow::Cow<'static, str> {
+    match code {
+        0 => "SSH_FX_OK".into(),
+        1 => "SSH_FX_EOF".into(),
+        2 => "SSH_FX_NO_SUCH_FILE".into(),
+        3 => "SSH_FX_PERMISSION_DENIED".into(),
+        4 => "SSH_FX_FAILURE".into(),
+        5 => "SSH_FX_BAD_MESSAGE".into(),
+        6 => "SSH_FX_NO_CONNECTION".into(),
+        7 => "SSH_FX_CONNECTION_LOST".into(),
+        8 => "SSH_FX_OP_UNSUPPORTED".into(),
+        other => other.to_string().into(),
+    }
+}
