@@ -92,7 +92,7 @@ fn read(file: &Path) -> Result<String, String> {
 
 fn parse(file: &Path, text: &str, env: Lookup<'_>) -> Result<Loaded, Problems> {
     let base = file.parent().unwrap_or(Path::new("")).to_owned();
-    let mut reader = Reader { document: Document::parse(text), base, env };
+    let mut reader = Reader { document: Document::parse(text), base, env, issuers: None };
     let parts = if reader.document.count() == 0 { reader.parts() } else { None };
     let all = reader.document.into_problems();
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
@@ -130,6 +130,7 @@ struct Reader<'a> {
     document: Document<'a>,
     base: PathBuf,
     env: Lookup<'a>,
+    issuers: Option<identity::Config>,
 }
 
 impl<'a> Reader<'a> {
@@ -142,11 +143,11 @@ impl<'a> Reader<'a> {
         let targets = self.document.tables("target");
         let names: Vec<&str> = targets.iter().map(|(name, _)| name.as_str()).collect();
         let serve = self.serve();
+        self.issuers = self.identity();
         let listeners = self.listeners(&targets);
         let audit = self.audit();
-        let identity = self.identity();
-        let kinds = identity.as_ref().map(kinds);
-        let verifier = identity.and_then(|config| self.verifier(&config));
+        let kinds = self.issuers.as_ref().map(kinds);
+        let verifier = self.issuers.clone().and_then(|config| self.verifier(&config));
         let policy = self.policy(&names, kinds.as_deref());
         let masking = self.masking();
         let targets = self.targets(&targets, masking.as_ref(), kinds.as_deref());
@@ -273,7 +274,8 @@ impl<'a> Reader<'a> {
             #[cfg(feature = "ssh")]
             ::ssh::PROTOCOL => {
                 let section: crate::ssh::Listen = self.document.read(path, value)?;
-                let place = crate::ssh::Place { base: &self.base, env: self.env };
+                let (base, env, issuers) = (&self.base, self.env, self.issuers.as_ref());
+                let place = crate::ssh::Place { base, env, issuers };
                 crate::ssh::listener(&mut self.document, path, &place, &section)
                     .map(|own| Protocol::Ssh(Box::new(own)))
             }
@@ -525,7 +527,7 @@ impl<'a> Reader<'a> {
     fn ssh_authority(&mut self, targets: &Targets) -> Option<::ssh::Authority> {
         let value = self.document.top("ssh_ca")?;
         let section: crate::ssh::Ca = self.document.read("ssh_ca", value)?;
-        let place = crate::ssh::Place { base: &self.base, env: self.env };
+        let place = crate::ssh::Place { base: &self.base, env: self.env, issuers: None };
         let authority = crate::ssh::authority(&mut self.document, &place, &section);
         crate::ssh::apart(&mut self.document, authority.as_ref(), &targets.ssh);
         authority

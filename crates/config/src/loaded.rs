@@ -86,6 +86,7 @@ impl Loaded {
             host_certificate: own.host_certificate.clone(),
             authority: self.ssh_authority.clone(),
             credentials: own.credentials,
+            device_login: own.device_login.clone(),
             login_timeout: own.login_timeout,
             max_unauthenticated: own.max_unauthenticated,
         }

@@ -1,5 +1,7 @@
 //! What only SSH knows: its targets, its part of a listener, and greffier's own authority.
 
+mod device;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use ::ssh::{
     Allow, Authority, ChannelRules, Credential, Credentials, Files, HostCertificate, HostTrust,
     LoginRule, MAX_CHANNELS, PublicKey, RecordInput, SecretKey, Target, Upstream,
 };
+use identity::DeviceLogin;
 use serde::Deserialize;
 use ssh_wire::login::{is_login, is_target};
 
@@ -47,6 +50,8 @@ pub struct Listener {
     pub host_certificate: Option<HostCertificate>,
     /// Ways to log in.
     pub credentials: Credentials,
+    /// How people log in by a browser, if they may.
+    pub device_login: Option<DeviceLogin>,
     /// From the first byte to being let in.
     pub login_timeout: Duration,
     /// Most clients that are not let in yet.
@@ -61,6 +66,7 @@ pub(crate) struct Listen {
     host_keys: Vec<SecretRef>,
     host_certificate: Option<String>,
     credentials: Option<Vec<CredentialWord>>,
+    device_flow: Option<device::Section>,
     login_timeout: Option<Span>,
     max_unauthenticated: Option<usize>,
 }
@@ -162,6 +168,8 @@ struct Login {
 pub(crate) struct Place<'a> {
     pub(crate) base: &'a Path,
     pub(crate) env: Lookup<'a>,
+    /// The issuers, if they are without mistakes.
+    pub(crate) issuers: Option<&'a identity::Config>,
 }
 
 pub(crate) fn listener(
@@ -195,6 +203,9 @@ pub(crate) fn listener(
         let message = "is empty; name certificate, keyboard-interactive or password";
         document.problem(format!("{path}.credentials"), message);
     }
+    let device_login = section.device_flow.as_ref().and_then(|flow| {
+        device::login(document, &format!("{path}.device_flow"), place, credentials, flow)
+    });
     let max_unauthenticated = section.max_unauthenticated.unwrap_or(::ssh::MAX_UNAUTHENTICATED);
     if !(1..=MAX_MAX_UNAUTHENTICATED).contains(&max_unauthenticated) {
         let message = format!("must be 1 to {MAX_MAX_UNAUTHENTICATED}");
@@ -204,6 +215,7 @@ pub(crate) fn listener(
         host_keys,
         host_certificate,
         credentials,
+        device_login,
         login_timeout: section.login_timeout.map_or(::ssh::LOGIN_TIMEOUT, |span| span.0),
         max_unauthenticated,
     })
@@ -347,7 +359,7 @@ fn credential(
     section: &SshTarget,
     context: &Context<'_>,
 ) -> Option<Credential> {
-    let place = Place { base: context.base, env: context.env };
+    let place = Place { base: context.base, env: context.env, issuers: None };
     match (&section.key, &section.password, &section.certificate) {
         (Some(from), None, None) => {
             secret_key(document, &format!("{path}.key"), &place, from).map(Credential::Key)

@@ -94,6 +94,46 @@ fn what_is_right_is_made_ready() {
     assert!(rules.allow.exec && rules.allow.sftp && !rules.allow.shell && !rules.allow.agent);
     assert_eq!((rules.channel_window, rules.record_input), (64 * 1024, RecordInput::All));
     assert_eq!(target.logins[0].default.as_deref(), Some("deploy"));
+    assert!(config.device_login.is_none());
+}
+
+/// `GOOD` with a login by browser, which is on line 5.
+fn with_device_flow(good: &str, flow: &str) -> String {
+    let way = "credentials = [\"certificate\", \"keyboard-interactive\"]";
+    good.replace("credentials = [\"certificate\", \"password\"]", &format!("{way}\n{flow}"))
+}
+
+#[test]
+fn a_login_by_browser_is_made_ready_and_its_mistakes_told() {
+    let (folder, good) = folder();
+    let flow = r#"device_flow = { issuer = "corp", client_id = "x", client_secret = "env:S" }"#;
+    let loaded = folder.load(&with_device_flow(&good, flow), &[("S", "secret-canary")]).unwrap();
+    let Protocol::Ssh(own) = &loaded.listeners[0].protocol else { panic!("not SSH") };
+    let login = loaded.ssh_config(own).device_login.unwrap();
+    assert_eq!(login.iss(), "https://login.example.org");
+    assert!(!format!("{login:?}").contains("canary"));
+    for (flow, expected) in [
+        (r#"{ client_id = "x" }"#, "listen[0].device_flow.issuer: is missing; "),
+        (r#"{ issuer = "corp" }"#, "listen[0].device_flow.client_id: is missing; "),
+        (
+            r#"{ issuer = "korp", client_id = "x" }"#,
+            "device_flow.issuer: there is no issuer `korp`",
+        ),
+        (
+            r#"{ issuer = "corp", client_id = "x", parameters = { grant_type = "y" } }"#,
+            "device_flow.parameters.grant_type: is the flow's own",
+        ),
+        (r#"{ issuer = "corp", client_id = "x", client_secret = "env:NONE" }"#, "client_secret: "),
+        (r#"{ issuer = "corp", client_id = "x", clientid = "x" }"#, "clientid"),
+    ] {
+        let flow = format!("device_flow = {flow}");
+        let problems = folder.problems(&with_device_flow(&good, &flow));
+        assert_eq!(problems.len(), 1, "{flow}: {problems:#?}");
+        assert!(problems[0].contains(expected), "{flow}: {problems:#?}");
+    }
+    let alone = good.replace("login_timeout", &format!("{flow}\nlogin_timeout"));
+    let told = folder.load(&alone, &[("S", "s")]).unwrap_err().to_string();
+    assert!(told.contains("device_flow: needs keyboard-interactive"), "{told}");
 }
 
 /// One replacement, and the one problem that must follow from it.

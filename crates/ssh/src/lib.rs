@@ -32,6 +32,7 @@
 //! assert!(!rules.allow.local_forward);
 //! ```
 
+mod browser;
 mod cert;
 mod channel;
 mod client;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gate::{Arrival, Gate, Identified, Refused};
-use identity::{AuthError, Secret};
+use identity::{AuthError, DeviceLogin, Secret};
 use russh::keys::Certificate;
 use ssh_wire::login;
 
@@ -58,6 +58,8 @@ pub(crate) struct Door {
     /// Whose certificates count.
     authorities: Vec<PublicKey>,
     pub(crate) credentials: Credentials,
+    /// How people log in by a browser, if they may.
+    pub(crate) browser: Option<DeviceLogin>,
 }
 
 /// Somebody who is let in, and where to.
@@ -96,6 +98,7 @@ impl Door {
         targets: &[Arc<Target>],
         authority: Option<Authority>,
         credentials: Credentials,
+        browser: Option<DeviceLogin>,
     ) -> Self {
         let named = |target: &Arc<Target>| (target.gate.name.to_string(), target.clone());
         let authorities = authority
@@ -103,7 +106,7 @@ impl Door {
             .flat_map(|a| std::iter::once(a.key.public()).chain(a.trusted.iter().cloned()))
             .collect();
         let targets = targets.iter().map(named).collect();
-        Door { gate, targets, authority, authorities, credentials }
+        Door { gate, targets, authority, authorities, credentials, browser }
     }
 
     /// Whether a certificate is worth a signature: its authority counts.
@@ -151,7 +154,7 @@ impl Door {
     }
 
     /// Refuses what is no user name before anything is asked of anybody.
-    async fn readable(&self, user: &str, arrival: Arrival<'_>) -> Result<(), NotIn> {
+    pub(crate) async fn readable(&self, user: &str, arrival: Arrival<'_>) -> Result<(), NotIn> {
         match login::parse(user) {
             Ok(_) => Ok(()),
             Err(error) => Err(self.refuse(arrival, "user_name", &error.to_string(), None).await),
@@ -160,7 +163,7 @@ impl Door {
 
     /// Where somebody goes whose credential was good. The user name of this very attempt counts:
     /// a client may ask for another one each time.
-    async fn place(
+    pub(crate) async fn place(
         &self,
         user: &str,
         mut identified: Identified,
@@ -197,7 +200,7 @@ impl Door {
         }
     }
 
-    async fn refuse(
+    pub(crate) async fn refuse(
         &self,
         arrival: Arrival<'_>,
         cause: &str,
@@ -211,7 +214,7 @@ impl Door {
     }
 }
 
-fn not_in(refused: Refused) -> NotIn {
+pub(crate) fn not_in(refused: Refused) -> NotIn {
     NotIn {
         told: match refused {
             Refused::Credential(AuthError::CutShort { bytes }) => refusal::cut_short(bytes),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gate::{Arrival, Gate, Session};
+use identity::DeviceLogin;
 use russh::server::{Handle, RunningSession};
 use russh::{Disconnect, server as transport};
 use tokio::net::TcpStream;
@@ -49,6 +50,8 @@ pub struct Config {
     pub authority: Option<Authority>,
     /// Ways to log in.
     pub credentials: Credentials,
+    /// An empty answer to keyboard-interactive's prompt begins a login by browser there.
+    pub device_login: Option<DeviceLogin>,
     /// See [`LOGIN_TIMEOUT`].
     pub login_timeout: Duration,
     /// See [`MAX_UNAUTHENTICATED`].
@@ -64,6 +67,7 @@ impl Config {
             host_certificate: None,
             authority: None,
             credentials: Credentials::ALL,
+            device_login: None,
             login_timeout: LOGIN_TIMEOUT,
             max_unauthenticated: MAX_UNAUTHENTICATED,
         }
@@ -109,7 +113,13 @@ impl Drop for Off {
 impl Proxy {
     /// A proxy behind this gate.
     pub fn new(gate: Gate, config: Config) -> Self {
-        let door = Door::new(gate, &config.targets, config.authority, config.credentials);
+        let door = Door::new(
+            gate,
+            &config.targets,
+            config.authority,
+            config.credentials,
+            config.device_login,
+        );
         let transport = server::config(&config.host_keys, config.host_certificate.as_ref(), &door);
         Proxy(Arc::new(Inner {
             door: Arc::new(door),
@@ -152,7 +162,7 @@ impl Inner {
         let (entered, entry) = oneshot::channel();
         let (packets, inbox) = mpsc::channel(INBOX_PACKETS);
         let door = self.door.clone();
-        let handler = Handler::new(door, peer, switch.0.clone(), entered, packets);
+        let handler = Handler::new(door, peer, switch.0.clone(), entered, packets, deadline);
         let started = transport::run_stream(self.transport.clone(), stream, handler);
         let running = match timeout_at(deadline, started).await {
             Ok(Ok(running)) => running,

@@ -46,6 +46,18 @@ pub(crate) const TARGET_LOST: &str = "greffier: the target closed the connection
 /// The prompt for a token.
 pub(crate) const PROMPT: &str = "Token: ";
 
+/// The same where a browser will do, too.
+pub(crate) const PROMPT_OR_BROWSER: &str = "Token (empty: log in with a browser): ";
+
+/// What a person is to do in a browser.
+pub(crate) fn browser(uri: &str, code: &str, complete: Option<&str>) -> String {
+    let shorter = complete.map(|complete| format!("\nOr open {complete}")).unwrap_or_default();
+    format!("To log in, open {uri} and enter the code {code}{shorter}\nWaiting for you there...\n")
+}
+
+/// Nobody has logged in by browser before the connection's time was over.
+pub(crate) const BROWSER_TOO_LATE: &str = "nobody logged in with the browser in time";
+
 /// Why somebody is not let in.
 pub(crate) fn login(why: &str) -> String {
     format!("greffier: {why}.\n")

@@ -10,9 +10,11 @@ use russh::keys::Certificate;
 use russh::server::{self, Auth, PublicKeyOffer, Response, VerifiedPublicKey};
 use russh::{MethodKind, MethodSet, Preferred, SshId};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
+use crate::browser::{Browser, Round};
 use crate::keys::{ALGORITHMS, HostCertificate, SecretKey};
-use crate::login::{Door, Entry};
+use crate::login::{Door, Entry, NotIn};
 use crate::refusal;
 use crate::stream::Switch;
 
@@ -105,6 +107,10 @@ pub(crate) struct Handler {
     inbox: mpsc::Sender<Vec<u8>>,
     /// Why the last token was not taken: the next prompt says it.
     told: Option<String>,
+    /// A login by browser that is under way.
+    browser: Option<Browser>,
+    /// When this connection ends if nobody has logged in.
+    deadline: Instant,
 }
 
 impl Handler {
@@ -114,14 +120,30 @@ impl Handler {
         switch: Switch,
         entered: oneshot::Sender<Entry>,
         inbox: mpsc::Sender<Vec<u8>>,
+        deadline: Instant,
     ) -> Self {
-        let entered = Some(entered);
-        Handler { door, peer, switch, entry: None, entered, inbox, told: None }
+        Handler {
+            door,
+            peer,
+            switch,
+            entry: None,
+            entered: Some(entered),
+            inbox,
+            told: None,
+            browser: None,
+            deadline,
+        }
     }
 
     async fn token(&mut self, user: &str, token: Secret, how: &'static str) -> Auth {
         self.entry = None;
-        match self.door.by_token(user, &token, self.peer, how).await {
+        let entry = self.door.by_token(user, &token, self.peer, how).await;
+        self.decided(entry)
+    }
+
+    fn decided(&mut self, entry: Result<Entry, NotIn>) -> Auth {
+        self.browser = None;
+        match entry {
             Ok(entry) => {
                 self.entry = Some(entry);
                 Auth::Accept
@@ -133,9 +155,37 @@ impl Handler {
         }
     }
 
+    /// One round of a login by browser: begins one, or asks whether it is done.
+    async fn by_browser(&mut self, user: &str) -> Auth {
+        self.entry = None;
+        let browser = match self.browser.take() {
+            Some(browser) => browser,
+            None => match self.door.by_browser(user, self.peer).await {
+                Ok(browser) => {
+                    let instructions = browser.instructions();
+                    self.browser = Some(browser);
+                    return ask(instructions, vec![]);
+                }
+                Err(not_in) => return self.decided(Err(not_in)),
+            },
+        };
+        match self.door.browser_round(user, browser, self.peer, self.deadline).await {
+            Round::Waiting(browser) => {
+                self.browser = Some(browser);
+                // No prompt: a client answers at once, or is gone.
+                ask(String::new(), vec![])
+            }
+            Round::Over(entry) => self.decided(*entry),
+        }
+    }
+
     fn reject(&self) -> Auth {
         Auth::Reject { proceed_with_methods: Some(methods(&self.door)), partial_success: false }
     }
+}
+
+fn ask(instructions: String, prompts: Vec<(Cow<'static, str>, bool)>) -> Auth {
+    Auth::Partial { name: "".into(), instructions: instructions.into(), prompts: prompts.into() }
 }
 
 impl server::Handler for Handler {
@@ -176,16 +226,8 @@ impl server::Handler for Handler {
         if !self.door.credentials.certificate {
             return Ok(self.reject());
         }
-        match self.door.by_certificate(user, certificate, self.peer).await {
-            Ok(entry) => {
-                self.entry = Some(entry);
-                Ok(Auth::Accept)
-            }
-            Err(not_in) => {
-                self.told = Some(not_in.told);
-                Ok(self.reject())
-            }
-        }
+        let entry = self.door.by_certificate(user, certificate, self.peer).await;
+        Ok(self.decided(entry))
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
@@ -205,15 +247,20 @@ impl server::Handler for Handler {
             return Ok(self.reject());
         }
         let Some(mut response) = response else {
+            self.browser = None;
+            let browser = self.door.browser.is_some();
+            let prompt = if browser { refusal::PROMPT_OR_BROWSER } else { refusal::PROMPT };
             let instructions = self.told.take().unwrap_or_default();
-            return Ok(Auth::Partial {
-                name: "".into(),
-                instructions: instructions.into(),
-                prompts: vec![(refusal::PROMPT.into(), false)].into(),
-            });
+            return Ok(ask(instructions, vec![(prompt.into(), false)]));
         };
+        if self.browser.is_some() {
+            return Ok(self.by_browser(user).await);
+        }
         let Some(answer) = response.next() else { return Ok(self.reject()) };
         let Ok(answer) = String::from_utf8(answer.to_vec()) else { return Ok(self.reject()) };
+        if answer.is_empty() && self.door.browser.is_some() {
+            return Ok(self.by_browser(user).await);
+        }
         Ok(self.token(user, Secret::new(answer), "keyboard-interactive").await)
     }
 

@@ -23,6 +23,7 @@ use audit_sink::{Log, LogConfig};
 use dev_issuer::{Claims, DevIssuer};
 use gate::local::LocalJournal;
 use gate::{Durability, Gate, RecordingLevel};
+use identity::{DeviceFlow, DeviceLogin};
 use serde_json::Value;
 use ssh::{
     Allow, Authority, ChannelRules, Config, Credential, Credentials, HostTrust, LoginRule, Proxy,
@@ -66,6 +67,10 @@ pub struct Plan {
     pub max_unauthenticated: usize,
     pub lifetime: Duration,
     pub segments: u32,
+    /// More issuers, `[issuer.NAME]` sections.
+    pub issuers: String,
+    /// A login by browser; `dev` is the rig's own issuer.
+    pub device_flow: Option<DeviceFlow>,
     /// How the log's files are opened; faults go here.
     pub io: Option<Arc<dyn audit_sink::io::Io>>,
 }
@@ -90,6 +95,8 @@ impl Default for Plan {
             max_unauthenticated: 100,
             lifetime: Duration::from_secs(600),
             segments: 8,
+            issuers: String::new(),
+            device_flow: None,
             io: None,
         }
     }
@@ -147,7 +154,9 @@ impl Rig {
         let dir = tempfile::Builder::new().prefix("greffier-rig-").tempdir().unwrap();
         let _guard = runtime.enter();
         let issuer = runtime.block_on(DevIssuer::start()).unwrap();
-        let verifier = verifier(issuer.iss());
+        let identity = identity_config(issuer.iss(), &plan.issuers);
+        let fetcher = identity::HttpFetcher::new(&identity).unwrap();
+        let verifier = identity::Verifier::new(&identity, fetcher).unwrap();
         let (log, publisher, journal) = runtime.block_on(open_log(dir.path(), &plan));
         let policy = Arc::new(compile_policy(&plan.policy));
         let gate = Gate::new(Arc::new(verifier.clone()), policy, Arc::new(journal));
@@ -159,6 +168,8 @@ impl Rig {
         config.authority =
             Some(Authority { key: authority.clone(), trusted: vec![], lifetime: plan.lifetime });
         config.credentials = plan.credentials;
+        let device_login = |flow: &DeviceFlow| DeviceLogin::new(&identity, flow.clone()).unwrap();
+        config.device_login = plan.device_flow.as_ref().map(device_login);
         config.login_timeout = plan.login_timeout;
         config.max_unauthenticated = plan.max_unauthenticated;
         let port = serve(&runtime, Proxy::new(gate.clone(), config));
@@ -321,7 +332,7 @@ fn client_files(dir: &Path, port: u16, host_key: &PublicKey) {
     std::fs::write(dir.join("ssh_config"), config).unwrap();
 }
 
-fn verifier(iss: &str) -> identity::Verifier {
+fn identity_config(iss: &str, more: &str) -> identity::Config {
     let config = format!(
         r#"
         [issuer.dev]
@@ -335,11 +346,10 @@ fn verifier(iss: &str) -> identity::Verifier {
         kind = "human"
         when = {{ client_id = {{ equals = "people" }} }}
         groups = "groups"
+        {more}
         "#
     );
-    let config: identity::Config = toml::from_str(&config).unwrap();
-    let fetcher = identity::HttpFetcher::new(&config).unwrap();
-    identity::Verifier::new(&config, fetcher).unwrap()
+    toml::from_str(&config).unwrap()
 }
 
 async fn open_log(dir: &Path, plan: &Plan) -> (Log, Arc<Publisher>, LocalJournal) {
