@@ -24,15 +24,29 @@ pub enum Access {
     Write,
 }
 
+/// How much a resource's name says of where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    /// Everything: `hr.payroll`, `/etc/motd`.
+    Whole,
+    /// Not its namespace, which this character would divide from the name: an SQL table without
+    /// its schema, a file without its folder. A deny rule matches when the name in *any*
+    /// namespace, `x.name` or `x/name`, would match; an allow rule goes by the name as it stands.
+    Part(char),
+    /// A program and its arguments, divided by blanks (one inside a word has a backslash before
+    /// it). Where a program lies, its caller may leave out or spell in many ways, so a deny rule
+    /// goes by its last name: `rm *` and `/bin/rm *` both match `rm x` and `/usr/bin/rm x`. An
+    /// allow rule goes by the name as it stands.
+    Program,
+}
+
 /// Something an action touches: a table, a path, a Kubernetes object.
 #[derive(Debug, Clone, Copy)]
 pub struct Resource<'a> {
     /// Its name as the protocol writes it.
     pub name: &'a str,
-    /// Whether the name says which namespace the resource is in. If not (an SQL table without its
-    /// schema), a deny rule matches when the name in *any* namespace, `x.name`, would match; an
-    /// allow rule goes by the name as it stands.
-    pub qualified: bool,
+    /// How much the name says of where the resource is.
+    pub naming: Naming,
     /// How it is used.
     pub access: Access,
 }
@@ -42,7 +56,7 @@ pub struct Resource<'a> {
 pub struct Call<'a> {
     /// Its name as the action writes it.
     pub name: &'a str,
-    /// Whether the name says which namespace the code is in; see [`Resource::qualified`].
+    /// Whether the name says which namespace the code is in; if not, see [`Naming::Part`].
     pub qualified: bool,
     /// Known to change nothing: an allow rule with `functions` need not name it.
     pub harmless: bool,

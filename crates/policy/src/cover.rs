@@ -153,6 +153,8 @@ fn resources(wide: &Rule, narrow: &Rule) -> bool {
         |access: Option<AccessWord>| wide.when.access.is_none() || wide.when.access == access;
     let all = ["*".to_owned()];
     let (x, y) = (wide.when.resources.as_deref(), narrow.when.resources.as_deref());
-    used(narrow.when.access)
-        && lists(Some(x.unwrap_or(&all)), Some(y.unwrap_or(&all)), glob::covers)
+    let covers = |wide: &str, narrow: &str| {
+        glob::covers(wide, narrow) && (glob::has_last_name(wide) || !glob::has_last_name(narrow))
+    };
+    used(narrow.when.access) && lists(Some(x.unwrap_or(&all)), Some(y.unwrap_or(&all)), covers)
 }

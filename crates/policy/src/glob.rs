@@ -17,19 +17,60 @@ pub fn matches_any_case(pattern: &str, text: &str) -> bool {
     run(pattern.as_bytes(), text.as_bytes(), |a, b| a.eq_ignore_ascii_case(&b))
 }
 
-/// Whether `pattern` matches `x.text` for some `x`: a name whose namespace isn't known.
+/// Whether `pattern` matches `x.text` for some `x`: a name whose namespace isn't known. The
+/// divider in the place of the dot is the protocol's, and ASCII.
 #[must_use]
-pub fn may_match(pattern: &str, text: &str) -> bool {
+pub fn may_match(pattern: &str, divider: char, text: &str) -> bool {
     // The dot and the name must be matched by some tail of the pattern; what is before that tail
     // always matches something.
     let pattern = pattern.as_bytes();
-    let dotted = |tail: &[u8]| match tail.split_first() {
-        Some((b'.' | b'?', rest)) => run(rest, text.as_bytes(), |a, b| a == b),
+    let divided = |tail: &[u8]| match tail.split_first() {
         // The star may take the dot and any part of the name.
         Some((b'*', _)) => run(tail, text.as_bytes(), |a, b| a == b),
+        Some((byte, rest)) if *byte == b'?' || char::from(*byte) == divider => {
+            run(rest, text.as_bytes(), |a, b| a == b)
+        }
         _ => false,
     };
-    (0..pattern.len()).any(|at| pattern.get(at..).is_some_and(dotted))
+    (0..pattern.len()).any(|at| pattern.get(at..).is_some_and(divided))
+}
+
+/// Whether `pattern` matches the command line `text` by its program's last name, whatever folder
+/// either of them says. A pattern for all of a folder (`/opt/x/*`) has no last name and matches
+/// as it stands.
+#[must_use]
+pub fn may_run(pattern: &str, text: &str) -> bool {
+    match has_last_name(pattern) {
+        true => matches(split_folder(pattern).1, split_folder(text).1),
+        false => matches(pattern, text),
+    }
+}
+
+/// Whether `pattern`, taken for a command line, is about programs of any folder: it says no
+/// folder, or a name in it.
+#[must_use]
+pub(crate) fn has_last_name(pattern: &str) -> bool {
+    let (folder, wanted) = split_folder(pattern);
+    let program = wanted.get(..end_of_word(wanted)).unwrap_or_default();
+    folder.is_empty() || !program.contains(['*', '?'])
+}
+
+/// Where the first word ends: at a blank without a backslash before it.
+fn end_of_word(line: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in line.bytes().enumerate() {
+        if byte == b' ' && !escaped {
+            return at;
+        }
+        escaped = byte == b'\\' && !escaped;
+    }
+    line.len()
+}
+
+/// A command line's folder of the program, with its last slash, and all the rest.
+fn split_folder(line: &str) -> (&str, &str) {
+    let program = line.get(..end_of_word(line)).unwrap_or_default();
+    line.split_at(program.rfind('/').map_or(0, |at| at + 1))
 }
 
 fn run(pattern: &[u8], text: &[u8], same: impl Fn(u8, u8) -> bool) -> bool {
@@ -126,6 +167,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_program_is_known_by_its_last_name() {
+        for pattern in ["rm *", "/bin/rm *", "*/rm *", r"/my\ tools/rm *", "r? *"] {
+            for text in ["rm -r x", "/bin/rm -r x", r"/a\ b/rm -r x", "./rm x"] {
+                assert!(may_run(pattern, text), "{pattern} {text}");
+            }
+            for text in ["ls /bin/rm x", "rmdir x", r"/bin/rm\ x y z", "sudo rm x", "rm"] {
+                assert!(!may_run(pattern, text), "{pattern} {text}");
+            }
+        }
+        assert!(!may_run("sudo *", "ls x") && !may_run("/opt/x/*", "ls x"));
+        assert!(may_run("/opt/x/*", "/opt/x/ls x") && may_run("*", "/bin/ls"));
+    }
+
     proptest! {
         #[test]
         fn matches_as_defined(pattern in "[ab*?]{0,8}", text in "[ab]{0,10}") {
@@ -137,7 +192,7 @@ mod tests {
             pattern in "[ab.*?]{0,6}", namespace in "[ab]{1,3}", name in "[ab]{1,3}"
         ) {
             if matches(&pattern, &format!("{namespace}.{name}")) {
-                prop_assert!(may_match(&pattern, &name));
+                prop_assert!(may_match(&pattern, '.', &name));
             }
         }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::check::{Known, Problem, check};
-use crate::command::{Access, Action, Call, Command, Resource, Subject};
+use crate::command::{Access, Action, Call, Command, Naming, Resource, Subject};
 use crate::config::{AccessWord, Config, Effect, Fallback, OneOrMany, Rule};
 use crate::glob;
 
@@ -208,7 +208,7 @@ fn calls_match(rule: &Rule, calls: &[Call<'_>]) -> bool {
         }
         // What is known to be harmless is known not to be in a namespace of somebody's.
         glob::matches(pattern, call.name)
-            || !call.qualified && !call.harmless && glob::may_match(pattern, call.name)
+            || !call.qualified && !call.harmless && glob::may_match(pattern, '.', call.name)
     };
     calls.iter().any(|call| patterns.iter().any(|pattern| may_be(pattern, call)))
 }
@@ -233,8 +233,12 @@ fn resources_match(rule: &Rule, resources: &[Resource<'_>]) -> bool {
             AccessWord::Write => resource.access == Access::Write,
         });
         used && any(when.resources.as_deref(), |pattern| {
-            glob::matches(pattern, resource.name)
-                || !sure && !resource.qualified && glob::may_match(pattern, resource.name)
+            let elsewhere = || match resource.naming {
+                Naming::Whole => false,
+                Naming::Part(divider) => glob::may_match(pattern, divider, resource.name),
+                Naming::Program => glob::may_run(pattern, resource.name),
+            };
+            glob::matches(pattern, resource.name) || !sure && elsewhere()
         })
     };
     if sure {

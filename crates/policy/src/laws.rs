@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use crate::{
     Access, AccessWord, Action, Call, Command, Config, DEFAULT_RULE, Effect, Fallback, Known,
-    OneOrMany, Policy, Principals, Resource, Rule, Subject, Verdict, Vocabulary, When, check,
+    Naming, OneOrMany, Policy, Principals, Resource, Rule, Subject, Verdict, Vocabulary, When,
+    check,
 };
 
 const WORDS: &[Vocabulary] = &[
@@ -63,7 +64,7 @@ fn when() -> impl Strategy<Value = When> {
         words_of(&["sql", "ssh"]),
         words_of(&["read", "write", "exec"]),
         some_of(&["SELECT", "delete", "DROP *", "*"]),
-        some_of(&["x.t", "x.*", "*", "*t", "?.u"]),
+        some_of(&["x.t", "x.*", "*", "*t", "?.u", "t *", "/b/t *", "/b/*"]),
         prop::option::weighted(
             0.3,
             prop::sample::select(&[AccessWord::Read, AccessWord::Write][..]),
@@ -138,9 +139,13 @@ struct What {
     operation: String,
     class: String,
     class_without_calls: String,
-    resources: Vec<(String, bool, bool)>,
+    resources: Vec<(String, bool, Naming)>,
     calls: Vec<(String, bool)>,
     flags: Vec<&'static str>,
+}
+
+fn naming() -> impl Strategy<Value = Naming> {
+    prop::sample::select(&[Naming::Whole, Naming::Part('.'), Naming::Program][..])
 }
 
 fn what() -> impl Strategy<Value = What> {
@@ -148,7 +153,7 @@ fn what() -> impl Strategy<Value = What> {
         one_of(&["SELECT", "DELETE", "DROP TABLE", "ls"]),
         one_of(&["read", "write", "exec"]),
         prop::collection::vec(
-            (one_of(&["x.t", "y.t", "t", "x.u"]), any::<bool>(), any::<bool>()),
+            (one_of(&["x.t", "y.t", "t", "x.u", "/a/t x"]), any::<bool>(), naming()),
             0..3,
         ),
         prop::collection::vec((one_of(&["s.f", "f", "t.g", "g"]), any::<bool>()), 0..3),
@@ -174,9 +179,9 @@ fn judge(policy: &Policy, who: &Who, protocol: &str, target: &str, actions: &[Wh
         .map(|it| {
             it.resources
                 .iter()
-                .map(|(name, write, qualified)| Resource {
+                .map(|(name, write, naming)| Resource {
                     name,
-                    qualified: *qualified,
+                    naming: *naming,
                     access: if *write { Access::Write } else { Access::Read },
                 })
                 .collect()

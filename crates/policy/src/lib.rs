@@ -19,7 +19,8 @@
 //! never fire; [`Policy::compile`] refuses a configuration with any.
 //!
 //! ```
-//! use policy::{Access, Action, Command, Config, Known, Policy, Resource, Subject, Verdict, Vocabulary};
+//! use policy::{Access, Action, Command, Config, Known, Naming, Policy, Resource, Subject, Verdict,
+//!     Vocabulary};
 //!
 //! let config: Config = toml::from_str(r#"
 //!     [[rule]]
@@ -42,7 +43,7 @@
 //! let agent = Subject {
 //!     kind: "agent", issuer: "https://id", subject: "a1", groups: &[], on_behalf_of: &[],
 //! };
-//! let table = [Resource { name: "hr.payroll_2026", qualified: true, access: Access::Read }];
+//! let table = [Resource { name: "hr.payroll_2026", naming: Naming::Whole, access: Access::Read }];
 //! let select = [Action { resources: &table, ..Action::plain("SELECT", "read") }];
 //! let command = Command { protocol: "postgres", target: "orders-eu", actions: &select };
 //! let Verdict::Deny { rule, reason } = policy.judge(&agent, &command) else { panic!() };
@@ -59,6 +60,6 @@ mod judge;
 mod laws;
 
 pub use check::{Known, MAX_LIST_WORDS, MAX_RULES, Problem, ProblemKind, check};
-pub use command::{Access, Action, Call, Command, Resource, Subject, Vocabulary};
+pub use command::{Access, Action, Call, Command, Naming, Resource, Subject, Vocabulary};
 pub use config::{AccessWord, Config, Effect, Fallback, OneOrMany, Principals, Rule, When};
 pub use judge::{DEFAULT_RULE, Policy, Verdict};

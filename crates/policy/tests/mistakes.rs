@@ -114,6 +114,10 @@ fn a_shadowed_rule_is_reported_with_what_shadows_it() {
         + &rule("a", "allow", "principals = { kind = 'agent' }")
         + &rule("x", "deny", "principals = { kind = ['human', 'agent'] }\ntargets = ['orders-*']");
     assert_eq!(dead(both).expect("dead").0, 2);
+    // All of a folder is a path; the name in it is a program's, in whatever folder.
+    let alive = rule("x", "deny", "when = { resources = ['/opt/x/*'] }")
+        + &rule("y", "deny", "when = { resources = ['/opt/x/rm *'] }");
+    assert_eq!(dead(alive), None);
     // An allow rule for some resources leaves the deny rule its work: every against any.
     let alive = rule("x", "allow", "when = { resources = ['*'] }")
         + &rule("y", "deny", "when = { resources = ['hr.*'] }");

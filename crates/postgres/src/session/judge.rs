@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use policy::{Access, Action, Call, Resource};
+use policy::{Access, Action, Call, Naming, Resource};
 use postgres_grammar::{self as grammar, Analysis, Class, Detail, Statement};
 use smallvec::SmallVec;
 
@@ -55,7 +55,7 @@ pub(crate) fn with_actions<T>(
                 .iter()
                 .map(|(name, qualified, access)| Resource {
                     name,
-                    qualified: *qualified,
+                    naming: if *qualified { Naming::Whole } else { Naming::Part('.') },
                     access: *access,
                 })
                 .collect()

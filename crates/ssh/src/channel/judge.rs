@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use gate::{Judgement, Session};
-use policy::{Access, Action, Resource};
+use policy::{Access, Action, Naming, Resource};
 use shell_grammar::Line;
 
 /// The words that rules may use for SSH.
@@ -38,7 +38,7 @@ const NULL_DEVICE: &str = "/dev/null";
 struct Held {
     operation: &'static str,
     class: &'static str,
-    resources: Vec<(String, bool, Access)>,
+    resources: Vec<(String, Naming, Access)>,
     flags: Vec<&'static str>,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn one(
     resource: Option<(&str, Access)>,
     flags: &[&'static str],
 ) -> Judgement {
-    let resources = resource.map(|(name, access)| (name.to_owned(), true, access));
+    let resources = resource.map(|(name, access)| (name.to_owned(), Naming::Whole, access));
     let held = Held {
         operation,
         class,
@@ -100,7 +100,10 @@ pub(crate) fn file(
             resources: action
                 .names
                 .into_iter()
-                .map(|(name, rooted)| (name, rooted, action.access))
+                .map(|(name, rooted)| {
+                    let naming = if rooted { Naming::Whole } else { Naming::Part('/') };
+                    (name, naming, action.access)
+                })
                 .collect(),
             flags: action.flags,
         })
@@ -128,11 +131,7 @@ fn judge(
             action
                 .resources
                 .iter()
-                .map(|(name, qualified, access)| Resource {
-                    name,
-                    qualified: *qualified,
-                    access: *access,
-                })
+                .map(|(name, naming, access)| Resource { name, naming: *naming, access: *access })
                 .collect()
         })
         .collect();
@@ -167,7 +166,7 @@ fn actions(line: &[u8], pty: bool) -> (Vec<Held>, bool) {
         for spelling in spellings {
             match String::from_utf8(spelling) {
                 Ok(name) if name.is_empty() => {}
-                Ok(name) => resources.push((name, true, Access::Write)),
+                Ok(name) => resources.push((name, Naming::Program, Access::Write)),
                 Err(_) => parsed = false,
             }
         }
@@ -193,7 +192,7 @@ fn actions(line: &[u8], pty: bool) -> (Vec<Held>, bool) {
         let mut flags = with_pty(flags);
         flags.push("unparsed");
         let name = String::from_utf8_lossy(line).into_owned();
-        let resources = vec![(name, true, Access::Write)];
+        let resources = vec![(name, Naming::Whole, Access::Write)];
         held.push(Held { operation: "exec", class: "unknown", resources, flags });
     }
     (held, parsed)
@@ -204,12 +203,13 @@ fn redirected(path: &str, write: bool) -> Held {
         true => ("open-write", "write", Access::Write),
         false => ("open-read", "read", Access::Read),
     };
-    let qualified = path.starts_with('/')
+    let is_whole = path.starts_with('/')
         && !path.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
+    let naming = if is_whole { Naming::Whole } else { Naming::Part('/') };
     Held {
         operation,
         class,
-        resources: vec![(path.to_owned(), qualified, access)],
+        resources: vec![(path.to_owned(), naming, access)],
         flags: vec!["redirect"],
     }
 }
@@ -234,6 +234,13 @@ mod tests {
         assert!(parsed);
         let commands = ["cat /etc/hosts", "grep x", "sudo reboot", "reboot"];
         assert_eq!(held, commands.map(|c| format!("exec execute {c}")));
+    }
+
+    #[test]
+    fn a_command_is_named_as_a_program_and_a_file_by_how_much_it_says() {
+        let (held, _) = actions(b"/bin/rm -r x >motd >/etc/motd", false);
+        let naming: Vec<Naming> = held.iter().flat_map(|a| &a.resources).map(|r| r.1).collect();
+        assert_eq!(naming, [Naming::Program, Naming::Part('/'), Naming::Whole]);
     }
 
     #[test]
