@@ -54,6 +54,18 @@ const NEEDS: &[Need] = &[
         there: || program("rsync") && program("git"),
     },
     Need {
+        what: "PuTTY's and Dropbear's clients",
+        debian: &["putty-tools", "dropbear-bin"],
+        otherwise: "install plink, psftp and dbclient",
+        there: || program("plink") && program("psftp") && program("dbclient"),
+    },
+    Need {
+        what: "OpenSSH's own regression suite",
+        debian: &["openssh-tests"],
+        otherwise: "only Debian packages it",
+        there: || Path::new("/usr/lib/openssh/regress/test-exec.sh").exists(),
+    },
+    Need {
         what: "the openssl command",
         debian: &["openssl"],
         otherwise: "install openssl",
