@@ -12,6 +12,7 @@
 //! - [`packet`]: readers of packets and of what kinds of open and request say.
 //!   [`packet::write`]: writers.
 //! - [`login`]: the user name `LOGIN+TARGET`.
+//! - [`rcp`]: the protocol of `scp -O`, which runs in a channel too.
 //! - [`sftp`]: the file transfer protocol that runs in a channel.
 //!
 //! ```
@@ -24,6 +25,7 @@
 
 pub mod login;
 pub mod packet;
+pub mod rcp;
 mod read;
 pub mod sftp;
 
