@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
-use demo::{Json, Narrator, Options, Text, Until, run as play};
+use clap::{Args, ValueEnum};
+use demo::{Json, Narrator, Options, Show, Text, Until, run as play};
 
 use crate::error::Error;
 use crate::place::{block_on, style};
@@ -18,19 +18,25 @@ changed copy of it did not), 1 otherwise.
 Examples:
   greffier demo
   greffier demo --serve
+  greffier demo ssh
+  greffier demo ssh --serve
   greffier demo --upstream postgres://me:secret@127.0.0.1:5432/test";
 
-/// Plays an AI agent that works for a person: its statements pass through the proxy, one answer
-/// holds a card number and an e-mail, two statements are denied, one token has expired. Then
-/// reads the trail from the log, verifies it, and changes one byte of a copy.
+/// Plays an AI agent that works for a person: its statements (or, with `ssh`, its commands) pass
+/// through the proxy, one answer holds card numbers and e-mails, some are denied, one token has
+/// expired. Then reads the trail from the log, verifies it, and changes one byte of a copy.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    /// Stay up afterwards until Ctrl-C, and say how to try it with psql.
+    /// The protocol to show.
+    #[arg(value_enum, default_value_t)]
+    protocol: Protocol,
+
+    /// Stay up afterwards until Ctrl-C, and say how to try it with psql or ssh.
     #[arg(long)]
     serve: bool,
 
-    /// Use this PostgreSQL instead of the embedded target. The tables go into a schema of their
+    /// Use this PostgreSQL instead of the embedded target. Not for `ssh`. The tables go into a schema of their
     /// own, which is dropped at the end.
     #[arg(long, value_name = "URL", env = "GREFFIER_DEMO_UPSTREAM", hide_env_values = true)]
     upstream: Option<String>,
@@ -45,6 +51,15 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Protocol {
+    /// A small database, or a real one.
+    #[default]
+    Postgres,
+    /// A small SSH server whose commands are pretended.
+    Ssh,
+}
+
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let dir = match arguments.dir {
         Some(dir) => dir,
@@ -54,7 +69,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             .map_err(demo::DemoError::from)?
             .keep(),
     };
-    let options = Options { dir, upstream: arguments.upstream };
+    let show = match arguments.protocol {
+        Protocol::Postgres => Show::Postgres { upstream: arguments.upstream },
+        Protocol::Ssh => Show::Ssh,
+    };
+    let options = Options { dir, show };
     let mut narrator: Box<dyn Narrator> = if arguments.json {
         Box::new(Json::new(std::io::stdout()))
     } else {

@@ -1,7 +1,7 @@
 //! The demonstration: an agent, a target, a proxy and a log in one process.
 //!
-//! [`run`] starts an OIDC issuer, a target that speaks PostgreSQL (or uses a real one), the
-//! proxy in front of it and a log in a folder. It then plays an AI agent that works for a
+//! [`run`] starts an OIDC issuer, a target that speaks PostgreSQL (or uses a real one) or SSH,
+//! the proxy in front of it and a log in a folder. It then plays an AI agent that works for a
 //! person, through a client library that knows nothing of all this; reads the trail back from
 //! the log; verifies the log; and changes one byte of a copy, to show that this is found. Each
 //! expectation is a [`Check`]: the demonstration is a test that tells what it does.
@@ -11,7 +11,7 @@
 //! ```no_run
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), demo::DemoError> {
-//! let options = demo::Options { dir: "/tmp/greffier-demo".into(), upstream: None };
+//! let options = demo::Options { dir: "/tmp/greffier-demo".into(), show: demo::Show::Ssh };
 //! let style = trail::term::Style::default();
 //! let mut narrator = demo::Text::new(std::io::stdout(), style, "greffier");
 //! let outcome = demo::run(&options, &mut narrator, None).await?;
@@ -21,11 +21,11 @@
 //! ```
 
 mod data;
+mod pg;
 mod proof;
-mod script;
 mod show;
+mod ssh;
 mod stage;
-mod target;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -34,8 +34,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use script::{Got, Refusal};
+pub use pg::{Got, Refusal};
 pub use show::{Event, Json, Narrator, Text};
+pub use ssh::Said;
+
+use stage::Behind;
 
 /// How long the token that `--serve` prints is good for.
 const SERVED_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
@@ -45,8 +48,33 @@ const SERVED_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 pub struct Options {
     /// An empty folder for the ring, the store and the target's file. It is left behind.
     pub dir: PathBuf,
-    /// A real PostgreSQL in place of the embedded target: `postgres://user:password@host/db`.
-    pub upstream: Option<String>,
+    /// What to show.
+    pub show: Show,
+}
+
+/// The protocol to show.
+#[derive(Debug, Clone)]
+pub enum Show {
+    /// PostgreSQL.
+    Postgres {
+        /// A real one in place of the embedded target: `postgres://user:password@host/db`.
+        upstream: Option<String>,
+    },
+    /// SSH, with an embedded target.
+    Ssh,
+}
+
+/// What a script did, for the checks that come later.
+#[derive(Debug)]
+struct Played {
+    /// What a command is called.
+    noun: &'static str,
+    /// What the record must say of a command of the agent's: as in `statements`.
+    done: fn(&trail::Exchange) -> Option<(String, bool)>,
+    /// The agent's commands, in order, and whether each ran.
+    statements: Vec<(String, bool)>,
+    /// Values that must be nowhere in the record.
+    secrets: Vec<String>,
 }
 
 /// One expectation.
@@ -94,6 +122,15 @@ pub enum DemoError {
     /// The demonstration's own settings are wrong. A defect of ours.
     #[error("the demonstration's own settings: {0}")]
     Settings(String),
+    /// An SSH key or certificate can't be made or read. A defect of ours.
+    #[error(transparent)]
+    SshKey(#[from] ::ssh::KeyError),
+    /// The proxy gave no certificate.
+    #[error("no certificate: {0}")]
+    Certificate(#[from] ::ssh::obtain::ObtainError),
+    /// The SSH client could not talk to the proxy.
+    #[error("the agent's client: {0}")]
+    Ssh(#[from] russh::Error),
     /// The client could not talk to the proxy.
     #[error("the agent's client: {0}")]
     Client(String),
@@ -176,16 +213,19 @@ pub async fn run(
     if std::fs::read_dir(&options.dir)?.next().is_some() {
         return Err(DemoError::Lost(format!("{} is not empty", options.dir.display())));
     }
-    let stage = stage::Stage::set(&options.dir, options.upstream.as_deref()).await?;
+    let stage = stage::Stage::set(&options.dir, &options.show).await?;
     let kept = proof::Kept::of(&stage);
     narrator.tell(&Event::Part { title: "greffier, in one process" });
     narrator.tell(&Event::Ready { what: "issuer", place: stage.issuer.iss() });
-    narrator.tell(&Event::Ready { what: "target", place: &stage.behind.words });
+    narrator.tell(&Event::Ready { what: "target", place: stage.behind.words() });
     let proxy = format!("127.0.0.1:{} (loopback, without TLS)", stage.port);
     narrator.tell(&Event::Ready { what: "proxy", place: &proxy });
     narrator.tell(&Event::Ready { what: "log", place: &kept.store.to_string_lossy() });
 
-    let played = script::play(&stage, &mut narrator).await?;
+    let played = match &stage.behind {
+        Behind::Postgres(behind) => pg::play(&stage, behind, &mut narrator).await?,
+        Behind::Ssh(behind) => ssh::play(&stage, behind, &mut narrator).await?,
+    };
     let mut stage = Some(stage);
     if serve_until.is_none() {
         close(&mut stage).await?;
@@ -204,13 +244,12 @@ pub async fn run(
     narrator.tell(&Event::Kept(&outcome(Vec::new())));
     if let (Some(until), Some(running)) = (serve_until, &stage) {
         let token = running.agent_token(SERVED_TOKEN_LIFETIME)?;
-        let serving = Event::Serving {
-            port: running.port,
-            token: &token,
-            database: stage::TARGET,
-            table: &format!("{}customers", running.behind.prefix),
-            outcome: &outcome(Vec::new()),
+        let commands = match &running.behind {
+            Behind::Postgres(behind) => behind.try_it(running.port, &token),
+            Behind::Ssh(behind) => behind.try_it(running.port, &token, &options.dir)?,
         };
+        let (port, token, outcome) = (running.port, &*token, &outcome(Vec::new()));
+        let serving = Event::Serving { port, token, commands: &commands, outcome };
         narrator.tell(&serving);
         until.await;
         close(&mut stage).await?;

@@ -5,11 +5,10 @@ use std::path::Path;
 
 use audit_sink::store::{Reader, Store};
 use tlog::{TILE_WIDTH, TileKind, TilePath};
-use trail::{Checked, Item, Joiner, Part};
+use trail::{Checked, Item, Joiner, Part, Who};
 
-use crate::script::Played;
 use crate::stage::{LOG_ID, Stage};
-use crate::{Check, DemoError, Event, Narrator};
+use crate::{Check, DemoError, Event, Narrator, Played};
 
 /// Where the log is, for reading and checking.
 pub(crate) struct Kept {
@@ -35,13 +34,15 @@ pub(crate) async fn trail(
     trail::read(&kept.log, &kept.key, 0, &mut joiner, |item| items.push(item)).await?;
     items.extend(joiner.finish());
     narrator.tell(&Event::Part { title: "The trail, read back from the log" });
-    narrator.tell(&Event::Trail(&items));
-    let on_record: Vec<(String, bool)> = items.iter().filter_map(agents_statement).collect();
-    let done: Vec<(String, bool)> =
-        played.statements.iter().map(|(word, ran)| ((*word).to_owned(), *ran)).collect();
+    narrator.tell(&Event::Trail { items: &items, noun: played.noun });
+    let exchange = |item: &Item| match item {
+        Item::Exchange(exchange) => (played.done)(exchange),
+        _ => None,
+    };
+    let on_record: Vec<(String, bool)> = items.iter().filter_map(exchange).collect();
     narrator.check(Check {
-        name: "every statement is on record, with the agent's name and alice's".into(),
-        held: on_record == done,
+        name: format!("every {} is on record, with the agent's name and alice's", played.noun),
+        held: on_record == played.statements,
     });
     let refused = |item: &Item| matches!(item, Item::Refused(r) if r.cause == "expired");
     narrator.check(Check {
@@ -64,18 +65,11 @@ pub(crate) async fn trail(
     Ok(items)
 }
 
-/// A statement of the agent for alice, and whether it ran.
-fn agents_statement(item: &Item) -> Option<(String, bool)> {
-    let Item::Exchange(exchange) = item else { return None };
-    // What the client library sets as it connects is on record too; the script did not ask for it.
-    if exchange.via == "startup" {
-        return None;
-    }
-    let who = &exchange.principal;
-    let agents = who.kind == "agent"
+/// Whether this is the agent that works for alice.
+pub(crate) fn is_agents(who: &Who) -> bool {
+    who.kind == "agent"
         && who.subject == "invoice-agent"
-        && who.on_behalf_of.first().is_some_and(|person| person == "alice");
-    agents.then(|| (exchange.operation.clone(), exchange.outcome_word() == "ok"))
+        && who.on_behalf_of.first().is_some_and(|person| person == "alice")
 }
 
 /// Every entry as text, and every recorded answer as text.

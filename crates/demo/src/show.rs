@@ -6,7 +6,10 @@ use serde::Serialize;
 use trail::term::{Style, Table, sanitise};
 use trail::{Checked, Exchange, Item};
 
-use crate::{Check, Got, Outcome, Refusal};
+use crate::{Check, Got, Outcome, Refusal, Said};
+
+/// Stands in [`Event::Serving`]'s commands for how the reader calls the operator's command.
+pub(crate) const PROGRAM: &str = "{greffier}";
 
 /// Something to tell.
 #[derive(Debug, Clone, Copy)]
@@ -34,8 +37,15 @@ pub enum Event<'a> {
     Got(&'a Got),
     /// It was refused.
     Refused(&'a Refusal),
+    /// What a command over SSH said.
+    Said(&'a Said),
     /// The trail.
-    Trail(&'a [Item]),
+    Trail {
+        /// What it holds.
+        items: &'a [Item],
+        /// What a command is called.
+        noun: &'static str,
+    },
     /// The log was verified.
     Verified(&'a Checked),
     /// A bit of the copy was flipped.
@@ -55,10 +65,8 @@ pub enum Event<'a> {
         port: u16,
         /// A token that is good there.
         token: &'a str,
-        /// The database to name.
-        database: &'a str,
-        /// A table to look at.
-        table: &'a str,
+        /// How to try it, as lines for a shell.
+        commands: &'a [String],
         /// Where the log is.
         outcome: &'a Outcome,
     },
@@ -119,8 +127,22 @@ impl<W: Write + Send> Text<W> {
         }
     }
 
-    fn trail(&mut self, items: &[Item]) {
-        let head = ["time", "who", "for", "statement", "verdict", "rule", "rows", "masked"];
+    fn said(&mut self, said: &Said) {
+        for (text, bad) in [(&said.out, false), (&said.err, true)] {
+            for line in text.lines() {
+                let line = format!("  {}", sanitise(line));
+                let line = if bad { self.style.bad(&line) } else { line };
+                self.line(&line);
+            }
+        }
+        if let Some(status) = said.status.filter(|status| *status != 0) {
+            self.line(&self.style.dim(&format!("  exit status {status}")));
+        }
+    }
+
+    fn trail(&mut self, items: &[Item], noun: &str) {
+        let last = if noun == "statement" { "rows" } else { "exit" };
+        let head = ["time", "who", "for", noun, "verdict", "rule", last, "masked"];
         let mut table = Table::new(head).indent(2).cell_width(44);
         for item in items {
             match item {
@@ -153,13 +175,12 @@ impl<W: Write + Send> Text<W> {
     }
 
     fn serving(&mut self, event: &Event<'_>) {
-        let Event::Serving { port, token, database, table, outcome } = event else { return };
+        let Event::Serving { commands, outcome, .. } = event else { return };
         self.line("");
         self.line(&self.style.bold("Serving until Ctrl-C. Try it as the agent (token: one hour)"));
-        self.line(&format!(
-            "  PGPASSWORD={token} psql 'host=127.0.0.1 port={port} user=invoice-agent \
-             dbname={database} sslmode=disable' -c 'SELECT * FROM {table}'"
-        ));
+        for command in *commands {
+            self.line(&format!("  {}", command.replace(PROGRAM, &self.program)));
+        }
         self.line("See the trail meanwhile");
         self.line(&format!(
             "  {} audit tail --store {} --log-id {} --key {}",
@@ -207,7 +228,8 @@ impl<W: Write + Send> Narrator for Text<W> {
             }
             Event::Got(got) => self.got(got),
             Event::Refused(refusal) => self.refused(refusal),
-            Event::Trail(items) => self.trail(items),
+            Event::Said(said) => self.said(said),
+            Event::Trail { items, noun } => self.trail(items, noun),
             Event::Verified(checked) => self.verified(checked),
             Event::Flipped { object, offset, entry } => {
                 self.line(&format!("  byte {offset} of {object}, in entry {entry}"));
@@ -231,7 +253,10 @@ impl<W: Write + Send> Narrator for Text<W> {
 fn exchange_cells(exchange: &Exchange) -> [String; 8] {
     let masked = exchange.all_masked();
     let masked: Vec<String> = masked.iter().map(|(e, count)| format!("{e} {count}")).collect();
-    let rows = exchange.outcome.as_ref().map_or(String::new(), |o| o.rows_touched().to_string());
+    let rows = exchange.outcome.as_ref().map_or(String::new(), |outcome| {
+        let status = outcome.details.get("exit_status").cloned();
+        status.unwrap_or_else(|| outcome.rows_touched().to_string())
+    });
     [
         clock(&exchange.time.to_string()),
         exchange.principal.subject.clone(),
@@ -278,7 +303,8 @@ impl<W: Write + Send> Narrator for Json<W> {
             }
             Event::Got(got) => self.line("got", got),
             Event::Refused(refusal) => self.line("refused", refusal),
-            Event::Trail(items) => self.line("trail", items),
+            Event::Said(said) => self.line("said", said),
+            Event::Trail { items, .. } => self.line("trail", items),
             Event::Verified(checked) => {
                 let failures: Vec<String> = checked.failures().map(ToString::to_string).collect();
                 let head = checked.report.head.as_ref().map(|head| head.encode());
@@ -294,8 +320,8 @@ impl<W: Write + Send> Narrator for Json<W> {
                 self.line("flipped", json!({ "object": object, "offset": offset, "entry": entry }));
             }
             Event::Kept(outcome) => self.line("kept", outcome),
-            Event::Serving { port, token, database, .. } => {
-                self.line("serving", json!({ "port": port, "token": token, "database": database }));
+            Event::Serving { port, token, commands, .. } => {
+                self.line("serving", json!({ "port": port, "token": token, "commands": commands }));
             }
             Event::Done(outcome) => {
                 self.line("done", json!({ "ok": outcome.is_ok(), "outcome": outcome }));

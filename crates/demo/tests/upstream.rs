@@ -1,7 +1,7 @@
 //! The demonstration with a real PostgreSQL as its target.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use demo::{Options, Text, run};
+use demo::{Options, Show, Text, run};
 use testbed::{PgOptions, Postgres, require};
 use trail::term::Style;
 
@@ -10,7 +10,10 @@ async fn every_expectation_holds_and_nothing_is_left() {
     let Some(pg) = require(Postgres::start(PgOptions::default())) else { return };
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", pg.port());
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { dir: dir.path().join("demo"), upstream: Some(url.clone()) };
+    let options = Options {
+        dir: dir.path().join("demo"),
+        show: Show::Postgres { upstream: Some(url.clone()) },
+    };
     let mut told = Vec::new();
     let mut narrator = Text::new(&mut told, Style::default(), "greffier");
     let outcome = run(&options, &mut narrator, None).await.unwrap();

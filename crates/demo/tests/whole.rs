@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use demo::{Json, Options, Text, run};
+use demo::{Json, Options, Show, Text, run};
 use serde_json::Value;
 use trail::term::Style;
 
@@ -30,7 +30,7 @@ impl Shared {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_expectation_holds() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { dir: dir.path().join("demo"), upstream: None };
+    let options = Options { dir: dir.path().join("demo"), show: Show::Postgres { upstream: None } };
     let out = Shared::default();
     let outcome = run(&options, &mut Text::new(out.clone(), Style::default(), "greffier"), None)
         .await
@@ -47,7 +47,7 @@ async fn every_expectation_holds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn served_until_told_to_end_and_told_in_json() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { dir: dir.path().join("demo"), upstream: None };
+    let options = Options { dir: dir.path().join("demo"), show: Show::Postgres { upstream: None } };
     let out = Shared::default();
     let until = {
         let out = out.clone();
@@ -100,7 +100,7 @@ async fn served_until_told_to_end_and_told_in_json() {
 async fn a_folder_that_is_not_empty_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("mine"), "x").unwrap();
-    let options = Options { dir: dir.path().to_owned(), upstream: None };
+    let options = Options { dir: dir.path().to_owned(), show: Show::Postgres { upstream: None } };
     let out = Shared::default();
     let refused = run(&options, &mut Json::new(out), None).await.unwrap_err();
     assert!(refused.to_string().contains("is not empty"));

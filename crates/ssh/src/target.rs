@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use identity::{Kind, Principal, Secret};
 
-use crate::keys::{PublicKey, SecretKey};
+use crate::keys::{KeyError, PublicKey, SecretKey};
 use crate::rules::ChannelRules;
+
+/// From the first byte to the login on a server, unless stated.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A configured SSH server.
 #[derive(Debug)]
@@ -35,6 +38,23 @@ pub struct Upstream {
     pub trust: HostTrust,
     /// How to log in.
     pub credential: Credential,
+}
+
+impl Upstream {
+    /// A server that has this host key, one line of OpenSSH's format, and lets in who has this
+    /// key.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the line is no key.
+    pub fn by_key(host: &str, port: u16, host_key: &str, key: SecretKey) -> Result<Self, KeyError> {
+        let keys = vec![PublicKey::parse(host_key)?];
+        Ok(Upstream {
+            host: host.to_owned(),
+            port,
+            trust: HostTrust { keys, authorities: Vec::new() },
+            credential: Credential::Key(key),
+        })
+    }
 }
 
 impl fmt::Debug for Upstream {
@@ -115,6 +135,20 @@ pub(crate) enum NoLogin {
 }
 
 impl Target {
+    /// A server with one account for everybody whom the gate lets in, to which nothing is allowed
+    /// until [`rules`](Self::rules) say so.
+    pub fn new(gate: Arc<gate::Target>, upstream: Upstream, login: &str) -> Self {
+        let default = Some(login.to_owned());
+        let login = LoginRule { logins: vec![login.to_owned()], default, ..LoginRule::default() };
+        Target {
+            gate,
+            upstream,
+            logins: vec![login],
+            rules: Arc::default(),
+            connect_timeout: CONNECT_TIMEOUT,
+        }
+    }
+
     /// The account for a principal that asks for this one, or for none by name.
     pub(crate) fn login(
         &self,

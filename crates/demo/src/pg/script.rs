@@ -6,9 +6,10 @@ use serde::Serialize;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage};
 
+use super::{Behind, TARGET, done};
 use crate::data::{self, Customer};
-use crate::stage::{Stage, TARGET};
-use crate::{Check, DemoError, Event, Narrator};
+use crate::stage::Stage;
+use crate::{Check, DemoError, Event, Narrator, Played};
 
 /// How long the agent's token is good for.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
@@ -44,33 +45,29 @@ pub struct Got {
     pub changed: Option<u64>,
 }
 
-/// What the script did, for the checks that come later.
-#[derive(Debug)]
-pub(crate) struct Played {
-    /// Operations of the statements, in order, and whether each ran.
-    pub(crate) statements: Vec<(&'static str, bool)>,
-    /// Values that must be nowhere in the record.
-    pub(crate) secrets: Vec<String>,
-}
-
 struct Agent<'a> {
     client: Client,
     narrator: &'a mut dyn Narrator,
     played: Played,
 }
 
-pub(crate) async fn play(stage: &Stage, narrator: &mut dyn Narrator) -> Result<Played, DemoError> {
+pub(crate) async fn play(
+    stage: &Stage,
+    behind: &Behind,
+    narrator: &mut dyn Narrator,
+) -> Result<Played, DemoError> {
     narrator.tell(&Event::Part { title: "The agent works, for alice" });
     let token = stage.agent_token(TOKEN_LIFETIME)?;
     let (client, connection) = connect(stage, &token).await.map_err(DemoError::client)?;
     let connection = tokio::spawn(connection);
     let customers = data::customers();
     let secrets = customers.iter().flat_map(|c| [c.card.clone(), c.email.clone(), c.phone.clone()]);
-    let played = Played { statements: Vec::new(), secrets: secrets.collect() };
+    let played =
+        Played { noun: "statement", done, statements: Vec::new(), secrets: secrets.collect() };
     let mut agent = Agent { client, narrator, played };
     let customer = customers.iter().find(|c| c.id == CUSTOMER);
     let customer = customer.ok_or_else(|| DemoError::Settings("there are no customers".into()))?;
-    agent.statements(&stage.behind.prefix, customer).await?;
+    agent.statements(&behind.prefix, customer).await?;
     let Agent { client, narrator, played } = agent;
     drop(client);
     // The session is over; what the connection says after that is of no use.
@@ -160,7 +157,7 @@ impl Agent<'_> {
     ) -> Result<Result<Got, Refusal>, DemoError> {
         self.narrator.tell(&Event::Sent { sql, values: &[] });
         let answer = self.client.simple_query(sql).await;
-        self.played.statements.push((operation, answer.is_ok()));
+        self.played.statements.push((operation.to_owned(), answer.is_ok()));
         let messages = match answer {
             Ok(messages) => messages,
             Err(error) => return self.refused(error).map(Err),
@@ -194,7 +191,7 @@ impl Agent<'_> {
     ) -> Result<Option<usize>, DemoError> {
         self.narrator.tell(&Event::Sent { sql, values: &[value.to_string()] });
         let answer = self.client.query_typed(sql, &[(&value, Type::INT8)]).await;
-        self.played.statements.push((operation, answer.is_ok()));
+        self.played.statements.push((operation.to_owned(), answer.is_ok()));
         let rows = match answer {
             Ok(rows) => rows,
             Err(error) => return self.refused(error).map(|_| None),
