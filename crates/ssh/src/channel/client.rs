@@ -13,7 +13,9 @@ impl Channel {
     pub(super) fn on_client(&mut self, packet: Vec<u8>, shared: &mut Shared) -> Result<(), End> {
         let bad = |error: &dyn ToString| End::violation(Side::Client, error.to_string());
         match packet::parse(&packet).map_err(|e| bad(&e))? {
-            Packet::Data { .. } if self.transfers() => self.transfer_input(packet, shared),
+            Packet::Data { .. } if self.transfers() => {
+                self.transfer_data(Side::Client, packet, shared)
+            }
             Packet::Data { data, .. } => {
                 let bytes = data.len();
                 match &mut self.run {

@@ -12,7 +12,7 @@ use masking::Receipt;
 use policy::Access;
 use records::Text;
 
-use super::files::{Protocol, Transfer};
+use super::files::{Protocol, Transfer, scp};
 use super::requests::Start;
 use super::stream::{Recording, Running};
 use super::{Answer, Channel, Run, Shared, frames, judge};
@@ -79,13 +79,15 @@ impl Channel {
                 // A terminal changes what passes: nobody transfers files by one.
                 let program = if pty { Program::Other } else { program(line) };
                 let (allowed, what) = match program {
-                    Program::Scp => (allow.scp, "scp of the old protocol (scp -O)"),
+                    Program::Scp(_) => (allow.scp, "scp of the old protocol (scp -O)"),
                     Program::Sftp => (allow.sftp, "sftp"),
                     Program::Other => (allow.exec, "command lines (exec)"),
                 };
-                if let Program::Sftp = program {
-                    transfer = Some(Protocol::Sftp);
-                }
+                transfer = match program {
+                    Program::Scp(line) => Some(Protocol::Scp(line)),
+                    Program::Sftp => Some(Protocol::Sftp),
+                    Program::Other => None,
+                };
                 let judgement = judge::gated(judged.judgement, allowed, what);
                 ("exec", Some(line), judgement, Some(judged.parsed))
             }
@@ -153,7 +155,7 @@ impl Channel {
             mask_client: !terminal && asked.via == "exec",
         };
         let admitted = exchange.admitted().clone();
-        self.transfer = match asked.transfer {
+        self.transfer = match asked.transfer.clone() {
             Some(protocol) => Some(Box::new(Transfer::new(protocol, &mut exchange, shared)?)),
             None => None,
         };
@@ -245,10 +247,10 @@ fn text(bytes: &[u8]) -> Text<'static> {
 }
 
 /// What a command line runs, as far as it says what the channel's bytes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Program {
     /// The far end of `scp` of the old protocol, and nothing else.
-    Scp,
+    Scp(scp::Line),
     /// An sftp server, and nothing else: what OpenSSH's `sftp -s PATH` and old clients ask for.
     Sftp,
     Other,
@@ -257,14 +259,13 @@ enum Program {
 fn program(line: &[u8]) -> Program {
     let read = shell_grammar::read(line);
     let [command] = read.commands.as_slice() else { return Program::Other };
-    let mut words = command.words.iter().map(shell_grammar::Word::bytes);
-    let program = words.next().unwrap_or_default();
+    let Some((program, words)) = command.words.split_first() else { return Program::Other };
+    let program = program.bytes();
     let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    let alone = read.unparsed.is_none()
-        && command.redirects.is_empty()
-        && command.assignments.is_empty();
+    let alone =
+        read.unparsed.is_none() && command.redirects.is_empty() && command.assignments.is_empty();
     match name {
-        b"scp" if alone && words.any(|word| matches!(word, b"-t" | b"-f")) => Program::Scp,
+        b"scp" if alone => scp::Line::read(words).map_or(Program::Other, Program::Scp),
         b"sftp-server" if alone => Program::Sftp,
         _ => Program::Other,
     }
@@ -280,7 +281,7 @@ mod tests {
             assert_eq!(program(line.as_bytes()), Program::Sftp, "{line}");
         }
         for line in ["scp -t /tmp/x", "scp -r -v -f .", "/usr/bin/scp -p -t -- /tmp"] {
-            assert_eq!(program(line.as_bytes()), Program::Scp, "{line}");
+            assert!(matches!(program(line.as_bytes()), Program::Scp(_)), "{line}");
         }
         for line in [
             "scp a b:",

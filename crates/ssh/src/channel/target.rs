@@ -15,7 +15,9 @@ impl Channel {
     pub(super) fn on_target(&mut self, packet: Vec<u8>, shared: &mut Shared) -> Result<(), End> {
         let bad = |error: &dyn ToString| End::violation(Side::Target, error.to_string());
         match packet::parse(&packet).map_err(|e| bad(&e))? {
-            Packet::Data { .. } if self.transfers() => self.transfer_output(packet, shared),
+            Packet::Data { .. } if self.transfers() => {
+                self.transfer_data(Side::Target, packet, shared)
+            }
             Packet::Data { data, .. } => {
                 let masked = self.on_output(false, data)?;
                 self.pass_output(false, packet, masked, shared)

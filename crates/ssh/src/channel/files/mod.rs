@@ -5,8 +5,10 @@
 //! followed by [`sftp`] or [`scp`]; here is what they share: how an operation is asked for, how
 //! it ends, and how bytes get into the channel's lanes.
 
+mod file;
 pub(super) mod flow;
 mod paths;
+pub(super) mod scp;
 mod sftp;
 mod wish;
 
@@ -19,6 +21,7 @@ use gate::{Admitted, Draft, Exchange, JournalError, Keep, MAX_INLINE_TEXT, Relea
 use masking::Receipt;
 use records::{Response, Text};
 use ssh_wire::packet::{self, Packet, write};
+use ssh_wire::sftp::MAX_PACKET_BYTES;
 
 use super::{Channel, MAX_PACKET, RETRY, Run, Shared, judge};
 use crate::refusal;
@@ -36,9 +39,10 @@ const MAX_TOLD: u32 = 16;
 const MAX_INSERTED_BYTES: u64 = 64 * 1024;
 
 /// Which protocol a channel's stream is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Protocol {
     Sftp,
+    Scp(scp::Line),
 }
 
 /// The rights of the channel's own command, for what is no operation.
@@ -49,10 +53,33 @@ struct Own {
     release: Release,
 }
 
+/// What follows the stream.
+enum Session {
+    Sftp(sftp::Sftp),
+    Scp(scp::Scp),
+}
+
+impl Session {
+    /// Follows a side's stream. Gives how much of it is done with.
+    fn follow(&mut self, side: Side, stream: &[u8], cx: &mut Cx<'_>) -> Result<usize, End> {
+        match (self, side) {
+            (Session::Sftp(sftp), Side::Client) => sftp.client(stream, cx),
+            (Session::Sftp(sftp), Side::Target) => sftp.target(stream, cx),
+            (Session::Scp(scp), side) => scp.follow(side, stream, cx),
+        }
+    }
+
+    /// Whether people are told on standard error what is refused: not where the client's own
+    /// program says it.
+    fn tells(&self) -> bool {
+        !matches!(self, Session::Scp(scp) if scp.is_source(Side::Client))
+    }
+}
+
 /// A channel's transfer of files.
 pub(super) struct Transfer {
     own: Own,
-    session: sftp::Sftp,
+    session: Session,
     /// Beginnings of packets, from each side.
     from_client: Vec<u8>,
     from_target: Vec<u8>,
@@ -228,7 +255,10 @@ impl Transfer {
         exchange: &mut Exchange,
         shared: &Shared,
     ) -> Result<Self, JournalError> {
-        let Protocol::Sftp = protocol;
+        let session = match protocol {
+            Protocol::Sftp => Session::Sftp(sftp::Sftp::new(shared.room.clone())),
+            Protocol::Scp(line) => Session::Scp(scp::Scp::new(line, shared.room.clone())),
+        };
         let own = Own {
             number: exchange.number(),
             admitted: exchange.admitted().clone(),
@@ -236,7 +266,7 @@ impl Transfer {
         };
         Ok(Transfer {
             own,
-            session: sftp::Sftp::new(shared.room.clone()),
+            session,
             from_client: Vec::new(),
             from_target: Vec::new(),
             endings: VecDeque::new(),
@@ -246,9 +276,17 @@ impl Transfer {
         })
     }
 
+    /// What a side sent that is not done with.
+    fn rest(&mut self, from: Side) -> &mut Vec<u8> {
+        match from {
+            Side::Client => &mut self.from_client,
+            Side::Target => &mut self.from_target,
+        }
+    }
+
     /// Whether the client's packets must wait.
     pub(super) fn holds_client(&self) -> bool {
-        self.session.waits()
+        matches!(&self.session, Session::Sftp(sftp) if sftp.waits())
     }
 
     /// Whether an outcome waits for the journal.
@@ -266,8 +304,18 @@ impl Transfer {
 
     /// The channel ends: so does what is under way.
     pub(super) fn end(&mut self, outcome: &'static str) {
-        self.endings.extend(self.session.end(outcome));
+        let endings = match &mut self.session {
+            Session::Sftp(sftp) => sftp.end(outcome),
+            Session::Scp(scp) => scp.end(outcome),
+        };
+        self.endings.extend(endings);
     }
+}
+
+/// What of it is more than the beginning of a packet: it counts as not taken, so that its sender
+/// can't go on for ever.
+fn excess(rest: &[u8]) -> usize {
+    rest.len().saturating_sub(MAX_PACKET_BYTES)
 }
 
 /// A stream's next bytes behind those that did not make a packet yet.
@@ -294,100 +342,79 @@ impl Channel {
         self.transfer.is_some() && matches!(self.run, Run::Running(_))
     }
 
-    /// Data of the client in a channel that transfers files.
-    pub(super) fn transfer_input(
+    /// Data of the client, or standard output of the target, in a channel that transfers files.
+    pub(super) fn transfer_data(
         &mut self,
+        from: Side,
         packet: Vec<u8>,
         shared: &mut Shared,
     ) -> Result<(), End> {
         let Some(mut transfer) = self.transfer.take() else { return Ok(()) };
-        let done = self.follow_input(&mut transfer, packet.into(), shared);
-        self.transfer = Some(transfer);
-        done?;
-        // What is withheld, the client may send again.
-        self.pass_credit(Side::Target, shared);
-        Ok(())
-    }
-
-    fn follow_input(
-        &mut self,
-        transfer: &mut Transfer,
-        packet: Bytes,
-        shared: &Shared,
-    ) -> Result<(), End> {
-        let data = data(&packet);
-        if let Run::Running(running) = &mut self.run {
-            running.exchange.input(&[], data.len())?;
+        let mut done = self.follow(from, &mut transfer, packet.into(), shared);
+        // What the other side said may have waited for this.
+        if done.is_ok() && !transfer.rest(from.other()).is_empty() && !transfer.holds_client() {
+            done = self.follow(from.other(), &mut transfer, Bytes::new(), shared);
         }
-        let stream = stream(&mut transfer.from_client, &data);
-        let mut cx = Cx {
-            shared,
-            own: &transfer.own,
-            endings: &mut transfer.endings,
-            to_target: Vec::new(),
-            to_client: Vec::new(),
-            told: Vec::new(),
-        };
-        let taken = transfer.session.client(&stream, &mut cx)?;
-        let Cx { to_target, to_client, told, .. } = cx;
-        transfer.from_client.extend_from_slice(stream.get(taken..).unwrap_or_default());
-        let is_data = matches!(stream, Cow::Borrowed(_)) && !data.is_empty();
-        let whole = is_data.then_some(packet);
-        // The packet as it came, where all of its data passes.
-        self.send_to_target(to_target, &stream, whole);
-        self.send_to_client(to_client, &[], None);
-        self.tell(transfer, told);
-        Ok(())
-    }
-
-    /// Standard output of the target in a channel that transfers files.
-    pub(super) fn transfer_output(
-        &mut self,
-        packet: Vec<u8>,
-        shared: &mut Shared,
-    ) -> Result<(), End> {
-        let Some(mut transfer) = self.transfer.take() else { return Ok(()) };
-        let waited = transfer.holds_client();
-        let done = self.follow_output(&mut transfer, packet.into(), shared);
-        let goes_on = waited && !transfer.holds_client();
-        self.transfer = Some(transfer);
-        done?;
-        self.pass_credit(Side::Client, shared);
-        if goes_on {
-            self.transfer_input(Vec::new(), shared)?;
-        }
-        Ok(())
-    }
-
-    fn follow_output(
-        &mut self,
-        transfer: &mut Transfer,
-        packet: Bytes,
-        shared: &Shared,
-    ) -> Result<(), End> {
-        let data = data(&packet);
-        if let Run::Running(running) = &mut self.run {
-            running.exchange.count(data.len());
-        }
-        transfer.received += data.len() as u64;
-        let stream = stream(&mut transfer.from_target, &data);
-        let mut cx = Cx {
-            shared,
-            own: &transfer.own,
-            endings: &mut transfer.endings,
-            to_target: Vec::new(),
-            to_client: Vec::new(),
-            told: Vec::new(),
-        };
-        let taken = transfer.session.target(&stream, &mut cx)?;
-        let Cx { to_client, told, .. } = cx;
-        transfer.from_target.extend_from_slice(stream.get(taken..).unwrap_or_default());
-        let is_data = matches!(stream, Cow::Borrowed(_)) && !data.is_empty();
-        let whole = is_data.then_some(packet);
-        self.send_to_client(to_client, &stream, whole);
-        self.tell(transfer, told);
         if transfer.has_unfinished() {
             self.retry = Some(Instant::now() + RETRY);
+        }
+        self.transfer = Some(transfer);
+        done?;
+        // What is withheld, its sender may send again.
+        self.pass_credit(Side::Target, shared);
+        self.pass_credit(Side::Client, shared);
+        Ok(())
+    }
+
+    fn follow(
+        &mut self,
+        from: Side,
+        transfer: &mut Transfer,
+        packet: Bytes,
+        shared: &Shared,
+    ) -> Result<(), End> {
+        let data = data(&packet);
+        if let Run::Running(running) = &mut self.run {
+            match from {
+                Side::Client => drop(running.exchange.input(&[], data.len())?),
+                Side::Target => running.exchange.count(data.len()),
+            }
+        }
+        let rest = transfer.rest(from);
+        let before = excess(rest);
+        let stream = stream(rest, &data);
+        let mut cx = Cx {
+            shared,
+            own: &transfer.own,
+            endings: &mut transfer.endings,
+            to_target: Vec::new(),
+            to_client: Vec::new(),
+            told: Vec::new(),
+        };
+        let taken = transfer.session.follow(from, &stream, &mut cx)?;
+        let Cx { to_target, to_client, told, .. } = cx;
+        let rest = transfer.rest(from);
+        rest.extend_from_slice(stream.get(taken..).unwrap_or_default());
+        let after = excess(rest);
+        let ledger = self.ledger(from);
+        ledger.unparked(before);
+        ledger.parked(after);
+        // The packet as it came, where all of its data passes.
+        let is_data = matches!(stream, Cow::Borrowed(_)) && !data.is_empty();
+        let whole = is_data.then_some(packet);
+        match from {
+            Side::Client => {
+                self.send_to_target(to_target, &stream, whole);
+                self.send_to_client(to_client, &[], None);
+            }
+            Side::Target => {
+                transfer.received += data.len() as u64;
+                self.send_to_client(to_client, &stream, whole);
+                self.send_to_target(to_target, &[], None);
+            }
+        }
+        if transfer.session.tells() {
+            self.tell(transfer, told);
         }
         Ok(())
     }

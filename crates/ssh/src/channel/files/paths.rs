@@ -57,7 +57,6 @@ pub(super) fn resolve(path: &[u8], base: &Base) -> (Vec<u8>, bool) {
 }
 
 /// A path and a name in it.
-#[cfg(test)]
 pub(super) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     match path {
         b"" => name.to_vec(),

@@ -13,7 +13,8 @@ use ssh_wire::sftp::{
     Reply, Request, SftpError, Step,
 };
 
-use super::flow::{Flow, Room};
+use super::file::{File, Opening};
+use super::flow::Room;
 use super::paths::Base;
 use super::{Asked, Cx, Ending, Wish, wish};
 use crate::relay::End;
@@ -66,34 +67,6 @@ enum About {
 enum Change {
     Size(u64, u64),
     Content(u64),
-}
-
-struct Opening {
-    exchange: Box<Exchange>,
-    path: Vec<u8>,
-    flags: OpenFlags,
-    is_directory: bool,
-}
-
-/// An open file or directory.
-struct File {
-    opening: Opening,
-    release: Release,
-    read: Flow,
-    written: Flow,
-    /// Its size, as the target says.
-    size: Option<u64>,
-    /// Its size, as the client set it.
-    resized: Option<u64>,
-    /// A read from here met its end.
-    end: Option<u64>,
-    /// A write failed.
-    failed: bool,
-    entries: u64,
-    /// Requests about it without an answer.
-    waiting: usize,
-    /// It is closed: with this answer, once all others are there.
-    closed: Option<(u32, Vec<u8>)>,
 }
 
 /// Where content goes.
@@ -492,19 +465,7 @@ impl Sftp {
         let release = opening.exchange.release()?;
         cx.pass_down(number, &release, span);
         self.handles.insert(handle.to_vec(), number);
-        let file = File {
-            opening,
-            release,
-            read: Flow::new(&self.room),
-            written: Flow::new(&self.room),
-            size: None,
-            resized: None,
-            end: None,
-            failed: false,
-            entries: 0,
-            waiting: 0,
-            closed: None,
-        };
+        let file = File::new(opening, release, &self.room);
         self.files.insert(number, file);
         Ok(())
     }
@@ -578,68 +539,6 @@ impl Sftp {
         self.handles.clear();
         endings.sort_by_key(|ending| ending.exchange.number());
         endings
-    }
-}
-
-impl File {
-    fn response(&self, outcome: &'static str) -> Response<'static> {
-        let mut response = Response { outcome: outcome.into(), ..Response::default() };
-        let mut say = |name: &'static str, value: String| {
-            response.details.insert(name.into(), value.into());
-        };
-        if self.opening.is_directory {
-            say("entries", self.entries.to_string());
-            return response;
-        }
-        let mut whole = None;
-        if let Some(all) = self.is_all_read() {
-            say("read_bytes", self.read.bytes().to_string());
-            if all {
-                say("read_sha256", self.read.sha256());
-            }
-            whole = Some(all);
-        }
-        if let Some(all) = self.is_all_written() {
-            say("written_bytes", self.written.bytes().to_string());
-            if all {
-                say("written_sha256", self.written.sha256());
-            }
-            whole = Some(all && whole.unwrap_or(true));
-        }
-        if let Some(whole) = whole {
-            say("whole", whole.to_string());
-        }
-        if let Some(size) = self.size {
-            say("size", size.to_string());
-        }
-        response
-    }
-
-    /// Whether it was read from its beginning to its end. `None`: not at all.
-    fn is_all_read(&self) -> Option<bool> {
-        if self.read.bytes() == 0 && self.end.is_none() {
-            return None;
-        }
-        let met = |end: u64| {
-            self.end.is_some_and(|at| at <= end) || self.size.is_some_and(|size| size == end)
-        };
-        Some(self.read.end().is_some_and(met))
-    }
-
-    /// Whether it was written from its beginning, and nothing else is in it. `None`: not at all.
-    fn is_all_written(&self) -> Option<bool> {
-        let flags = self.opening.flags;
-        // Emptied, or made.
-        let was_empty = flags.truncates() || flags.0 & 0x20 != 0;
-        if self.written.bytes() == 0 && !was_empty && self.resized.is_none() {
-            return None;
-        }
-        let in_order = was_empty || !flags.appends();
-        let all = |end: u64| match self.resized {
-            Some(size) => size == end,
-            None => was_empty,
-        };
-        Some(!self.failed && in_order && self.written.end().is_some_and(all))
     }
 }
 

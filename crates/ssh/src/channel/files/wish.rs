@@ -82,7 +82,7 @@ impl Wish {
         self
     }
 
-    fn detail(mut self, name: &'static str, value: Option<String>) -> Wish {
+    pub(super) fn detail(mut self, name: &'static str, value: Option<String>) -> Wish {
         if let Some(value) = value {
             self.details.insert(name.into(), value.into());
         }
@@ -158,6 +158,37 @@ pub(super) fn copy(from: &[u8], to: &[u8], base: &Base) -> Wish {
     wish.touch(read, paths::names(from, base), Vec::new());
     // As with rename: from one to the other.
     (wish.path, wish.path2) = (from.to_vec(), Some(to.to_vec()));
+    wish
+}
+
+/// A file or directory that the old scp names, by all the places where it may be.
+pub(super) fn by_scp(operation: &'static str, paths: Vec<Vec<u8>>, is_unknown: bool) -> Wish {
+    let kind = match operation {
+        "open-write" | "mkdir" => Kind(operation, "write", Access::Write),
+        _ => Kind(operation, "read", Access::Read),
+    };
+    let mut paths = paths.into_iter();
+    let base = Base::Unknown;
+    let mut wish = Wish::new(kind, &paths.next().unwrap_or_default(), &base);
+    for other in paths {
+        wish.check(&other);
+        wish.path2.get_or_insert_with(|| other.clone());
+        let names = paths::names(&other, &base);
+        if let Some(action) = wish.actions.first_mut() {
+            action.names.extend(names);
+        }
+    }
+    if is_unknown {
+        wish.class = "unknown";
+    }
+    let class = wish.class;
+    if let Some(action) = wish.actions.first_mut() {
+        action.flags.extend(is_unknown.then_some("dynamic"));
+        action.flags.extend((operation == "open-write").then_some("truncate"));
+        if class == "unknown" {
+            action.class = class;
+        }
+    }
     wish
 }
 
