@@ -72,4 +72,4 @@ pub use entity::{Entity, MAX_RECOGNIZERS};
 pub use operator::{Applied, Key, Operator};
 pub use policy::{MAX_OPERAND, Outcome, Policy, Sink};
 pub use receipt::Receipt;
-pub use stream::StreamMasker;
+pub use stream::{Span, StreamMasker};

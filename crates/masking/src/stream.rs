@@ -7,6 +7,7 @@
 //! once. Text is released when no position still to come can claim it.
 
 use crate::custom::{self, MAX_CUSTOM_LINE};
+use crate::entity::Entity;
 use crate::detect::{Finding, LOOK_AHEAD, LOOK_BEHIND, Secret, State, sort};
 use crate::policy::{MAX_OPERAND, Policy, Sink};
 use crate::receipt::Receipt;
@@ -15,6 +16,55 @@ use std::sync::Arc;
 /// Positions looked at together, so that a text that comes byte by byte is not
 /// scanned anew for each.
 const BATCH: usize = 256;
+
+/// A stretch of text as a [`StreamMasker`] judges it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its length in bytes.
+    pub bytes: usize,
+    /// What it is, if it is to be masked.
+    pub entity: Option<Entity>,
+}
+
+/// Where what is certain goes.
+trait Output {
+    /// Text that stays as it is.
+    fn plain(&mut self, text: &[u8]);
+    /// A finding, or its beginning.
+    fn masked(&mut self, masker: (&Policy, Sink), finding: &Finding, value: &[u8]);
+    /// More of a secret that was masked already.
+    fn swallowed(&mut self, entity: Entity, bytes: usize);
+}
+
+impl Output for Vec<u8> {
+    fn plain(&mut self, text: &[u8]) {
+        self.extend_from_slice(text);
+    }
+
+    fn masked(&mut self, (policy, sink): (&Policy, Sink), finding: &Finding, value: &[u8]) {
+        policy.put(sink, finding.entity, finding.score, value, self);
+    }
+
+    fn swallowed(&mut self, _: Entity, _: usize) {}
+}
+
+impl Output for Vec<Span> {
+    fn plain(&mut self, text: &[u8]) {
+        if !text.is_empty() {
+            self.push(Span { bytes: text.len(), entity: None });
+        }
+    }
+
+    fn masked(&mut self, _: (&Policy, Sink), finding: &Finding, value: &[u8]) {
+        self.push(Span { bytes: value.len(), entity: Some(finding.entity) });
+    }
+
+    fn swallowed(&mut self, entity: Entity, bytes: usize) {
+        if bytes > 0 {
+            self.push(Span { bytes, entity: Some(entity) });
+        }
+    }
+}
 
 /// Masks a stream of text with bounded memory: it holds back less than 1.5 KiB
 /// (with custom recognizers, up to a line of [`MAX_CUSTOM_LINE`]; inside a key
@@ -74,11 +124,22 @@ impl StreamMasker {
 
     /// Takes the next piece; appends to `out` what is certain by now.
     pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+        self.take(piece, out);
+    }
+
+    /// As [`push`](Self::push), for a caller that masks in a way of its own: appends which parts
+    /// of the text are certain by now, in order, none left out. Whatever operator a rule names,
+    /// what it does not keep is to be masked.
+    pub fn push_spans(&mut self, piece: &[u8], out: &mut Vec<Span>) {
+        self.take(piece, out);
+    }
+
+    fn take<O: Output>(&mut self, piece: &[u8], out: &mut O) {
         if self.policy.wanted(self.sink).is_empty() {
-            out.extend_from_slice(piece);
+            out.plain(piece);
             return;
         }
-        let rest = self.swallow(piece);
+        let rest = self.swallow(piece, out);
         self.buffer.extend_from_slice(rest);
         if !self.swallowing {
             self.advance(false, out);
@@ -88,6 +149,15 @@ impl StreamMasker {
     /// Ends the text: appends the rest. The masker can then be used for
     /// another text; counts go on.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
+        self.end(out);
+    }
+
+    /// As [`finish`](Self::finish), behind [`push_spans`](Self::push_spans).
+    pub fn finish_spans(&mut self, out: &mut Vec<Span>) {
+        self.end(out);
+    }
+
+    fn end<O: Output>(&mut self, out: &mut O) {
         if !self.swallowing {
             self.advance(true, out);
         }
@@ -105,11 +175,12 @@ impl StreamMasker {
     }
 
     /// Drops what belongs to a secret that is already masked.
-    fn swallow<'p>(&mut self, piece: &'p [u8]) -> &'p [u8] {
+    fn swallow<'p>(&mut self, piece: &'p [u8], out: &mut impl Output) -> &'p [u8] {
         let Some((secret, _)) = self.open.as_mut().filter(|_| self.swallowing) else {
             return piece;
         };
         let n = secret.run.length(piece);
+        out.swallowed(secret.entity, n);
         if n < piece.len() {
             self.open = None;
             self.swallowing = false;
@@ -117,7 +188,7 @@ impl StreamMasker {
         piece.get(n..).unwrap_or_default()
     }
 
-    fn advance(&mut self, last: bool, out: &mut Vec<u8>) {
+    fn advance<O: Output>(&mut self, last: bool, out: &mut O) {
         loop {
             if self.open.is_some() {
                 if !self.close(last, out) {
@@ -154,7 +225,7 @@ impl StreamMasker {
     }
 
     /// Looks for the end of the open secret; false when it has not come.
-    fn close(&mut self, last: bool, out: &mut Vec<u8>) -> bool {
+    fn close<O: Output>(&mut self, last: bool, out: &mut O) -> bool {
         let Some((mut secret, seen)) = self.open.take() else { return true };
         let behind = self.buffer.get(secret.start + seen..).unwrap_or_default();
         let fresh = secret.run.length(behind);
@@ -207,7 +278,7 @@ impl StreamMasker {
     }
 
     /// Writes everything before `sure`; nothing found later can begin there.
-    fn release(&mut self, sure: usize, out: &mut Vec<u8>) {
+    fn release<O: Output>(&mut self, sure: usize, out: &mut O) {
         if self.pending.len() > 1 {
             sort(&mut self.pending);
         }
@@ -218,9 +289,9 @@ impl StreamMasker {
             }
             let start = f.start.max(self.done);
             if start < f.end {
-                out.extend_from_slice(self.buffer.get(self.done..start).unwrap_or_default());
+                out.plain(self.buffer.get(self.done..start).unwrap_or_default());
                 let value = self.buffer.get(start..f.end).unwrap_or_default();
-                self.policy.put(self.sink, f.entity, f.score, value, out);
+                out.masked((&self.policy, self.sink), f, value);
                 self.receipt.masked = 1;
                 self.receipt.add(f.entity);
                 self.done = f.end;
@@ -229,7 +300,7 @@ impl StreamMasker {
         });
         self.pending = pending;
         if self.done < sure {
-            out.extend_from_slice(self.buffer.get(self.done..sure).unwrap_or_default());
+            out.plain(self.buffer.get(self.done..sure).unwrap_or_default());
             self.done = sure;
         }
     }

@@ -30,8 +30,8 @@ pub struct Allow {
 /// Which keystrokes of a terminal are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RecordInput {
-    /// Only how many there were: what the screen echoes is in the output. Passwords are typed
-    /// without echo, so they are in no record.
+    /// Those that the screen echoes, when it does; of others (passwords are typed without echo)
+    /// only how many there were. Keys that print nothing, Enter and arrows, are kept.
     #[default]
     Echoed,
     /// All, on record before the target gets them. Passwords too.

@@ -105,7 +105,7 @@ impl<W: Write> Cast<W> {
             Kind::Exit => {
                 self.event('m', &format!("signal {}", String::from_utf8_lossy(&frame.bytes)))
             }
-            Kind::Other(_) => Ok(()),
+            Kind::Hidden | Kind::Other(_) => Ok(()),
         }
     }
 

@@ -20,6 +20,8 @@ pub enum Kind {
     Error,
     /// `i`: keystrokes.
     Input,
+    /// `h`: keystrokes that were not echoed: how many, in decimal.
+    Hidden,
     /// `r`: a terminal's size, columns and rows, two big-endian numbers of 16 bits.
     Resize,
     /// `m`: a mark, such as a signal's name.
@@ -38,6 +40,7 @@ impl Kind {
             Self::Output => b'o',
             Self::Error => b'e',
             Self::Input => b'i',
+            Self::Hidden => b'h',
             Self::Resize => b'r',
             Self::Mark => b'm',
             Self::Exit => b'x',
@@ -52,6 +55,7 @@ impl Kind {
             b'o' => Self::Output,
             b'e' => Self::Error,
             b'i' => Self::Input,
+            b'h' => Self::Hidden,
             b'r' => Self::Resize,
             b'm' => Self::Mark,
             b'x' => Self::Exit,

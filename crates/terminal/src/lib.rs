@@ -36,8 +36,10 @@
 //! ```
 
 pub mod cast;
+pub mod echo;
 pub mod frames;
 pub mod osc133;
 pub mod replay;
 pub mod typed;
+pub mod vtmap;
 mod utf8;

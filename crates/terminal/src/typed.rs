@@ -98,6 +98,11 @@ impl Commands {
                 self.input(&frame.bytes);
                 Vec::new()
             }
+            Kind::Hidden => {
+                // Keys, whichever.
+                self.input(b" ");
+                Vec::new()
+            }
             Kind::Resize => {
                 if let Some((columns, rows)) = frame.size() {
                     let fit = |n: u16| std::num::NonZeroU16::new(n.clamp(1, MAX_SCREEN));

@@ -26,7 +26,7 @@ impl Text {
 }
 
 /// How many bytes at the end begin a UTF-8 sequence that may yet be whole.
-fn incomplete(bytes: &[u8]) -> usize {
+pub(crate) fn incomplete(bytes: &[u8]) -> usize {
     for length in 1..=MAX_PENDING.min(bytes.len()) {
         let tail = bytes.get(bytes.len() - length..).unwrap_or_default();
         if let Err(error) = std::str::from_utf8(tail)

@@ -255,7 +255,7 @@ fn columns(json: Option<&str>) -> Vec<(String, String)> {
     columns.unwrap_or_default().iter().map(pair).collect()
 }
 
-fn inline(data: &Data<'_>) -> Option<Part> {
+pub(crate) fn inline(data: &Data<'_>) -> Option<Part> {
     let bytes = STANDARD.decode(data.base64.as_bytes()).ok()?;
     Some(Part::Inline { media: data.media.to_string(), bytes })
 }
@@ -274,7 +274,7 @@ fn instance(index: u64, time: Timestamp, body: &Body<'_>) -> Item {
     Item::Instance(Instance { index, time, event: body.kind().to_owned(), text })
 }
 
-fn chunk(chunk: &Chunk<'_>) -> Part {
+pub(crate) fn chunk(chunk: &Chunk<'_>) -> Part {
     Part::Chunk { sha256: chunk.sha256.to_string(), bytes: chunk.bytes }
 }
 

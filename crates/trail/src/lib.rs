@@ -24,6 +24,7 @@ mod filter;
 mod frames;
 mod item;
 mod join;
+mod parts;
 mod read;
 pub mod term;
 
@@ -36,4 +37,5 @@ pub use item::{
     Unknown, Value, Who,
 };
 pub use join::{Joiner, MAX_PENDING};
+pub use parts::Parts;
 pub use read::{ReadError, part_bytes, read, spilled_text, spilled_values};

@@ -40,34 +40,64 @@ impl Drop for Keys {
 }
 
 /// Plays what was printed; on a terminal in its own time, elsewhere at once.
-pub(super) fn play(frames: &[Frame], pace: &Pace) -> io::Result<()> {
-    let live = io::stdout().is_terminal();
-    let keys = if live { Keys::new() } else { None };
-    let pressed = keys.as_ref().map(|_| listen());
-    if live {
-        warn_of_size(frames);
+pub(super) struct Player {
+    live: bool,
+    pace: Pace,
+    /// Set back when dropped.
+    _keys: Option<Keys>,
+    pressed: Option<Receiver<u8>>,
+    output: Sanitiser,
+    errors: Sanitiser,
+    shown: Vec<u8>,
+}
+
+impl Player {
+    pub(super) fn new(pace: Pace) -> Self {
+        let live = io::stdout().is_terminal();
+        let keys = if live { Keys::new() } else { None };
+        Player {
+            live,
+            pace,
+            pressed: keys.as_ref().map(|_| listen()),
+            _keys: keys,
+            output: Sanitiser::new(),
+            errors: Sanitiser::new(),
+            shown: Vec::new(),
+        }
     }
-    let (mut sanitiser, mut shown) = (Sanitiser::new(), Vec::new());
-    let mut errors = Sanitiser::new();
-    let mut out = io::stdout().lock();
-    for frame in frames {
-        if live && !wait(frame, pace, pressed.as_ref()) {
-            break;
+
+    /// Plays a frame when it is due. No: the reader has seen enough.
+    pub(super) fn frame(&mut self, frame: &Frame) -> io::Result<bool> {
+        if self.live && !wait(frame, &self.pace, self.pressed.as_ref()) {
+            return Ok(false);
         }
         match frame.kind {
-            Kind::Output => sanitiser.push(&frame.bytes, &mut shown),
-            Kind::Error => errors.push(&frame.bytes, &mut shown),
-            _ => continue,
+            Kind::Output => self.output.push(&frame.bytes, &mut self.shown),
+            Kind::Error => self.errors.push(&frame.bytes, &mut self.shown),
+            Kind::Resize if self.live => warn_of_size(frame),
+            _ => {}
         }
-        out.write_all(&shown)?;
-        out.flush()?;
-        shown.clear();
+        self.write()?;
+        Ok(true)
     }
-    if live {
-        sanitiser.finish(&mut shown);
-        out.write_all(&shown)?;
+
+    /// Sets the terminal back.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        if self.live {
+            std::mem::take(&mut self.output).finish(&mut self.shown);
+        }
+        self.write()
     }
-    out.flush()
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.shown.is_empty() {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        out.write_all(&self.shown)?;
+        self.shown.clear();
+        out.flush()
+    }
 }
 
 /// Keys, from a thread that ends with the program.
@@ -117,11 +147,9 @@ fn ends(key: u8) -> bool {
     matches!(key, b'q' | 0x03 | 0x04)
 }
 
-/// A screen drawn for another size looks wrong: say so before.
-fn warn_of_size(frames: &[Frame]) {
-    let (Some((columns, rows)), Ok(own)) =
-        (frames.iter().find_map(Frame::size), tcgetwinsize(io::stdout()))
-    else {
+/// A screen drawn for another size looks wrong: say so.
+fn warn_of_size(frame: &Frame) {
+    let (Some((columns, rows)), Ok(own)) = (frame.size(), tcgetwinsize(io::stdout())) else {
         return;
     };
     if columns > own.ws_col || rows > own.ws_row {

@@ -14,9 +14,9 @@ use terminal::frames::{Frame, MEDIA, Reader};
 use terminal::replay::Pace;
 use terminal::typed::{Commands, Typed};
 use trail::term::{Table, sanitise};
-use trail::{Exchange, Item, Joiner, Look, Part};
+use trail::{Exchange, Item, Joiner, Look, Part, Parts};
 
-use super::player::play;
+use super::player::Player;
 use super::show::{FIRST_LOOK, Wanted};
 use super::time;
 use crate::error::Error;
@@ -82,31 +82,43 @@ fn seconds(text: &str) -> Result<Duration, String> {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let (log, key) = arguments.place.open()?;
     let wanted = Wanted::parse(&arguments.id)?;
-    let (exchange, frames) = block_on(async {
+    block_on(async {
         let keep = |item: Item| wanted.is(&item).then_some(item);
         let enough = |look: &Look<'_>| wanted.is_whole(look.items);
-        let found =
-            trail::look_back(&log, &key, FIRST_LOOK, Joiner::with_answers, keep, enough).await?;
+        // First the one, without its answer; then its answer, which may be long, part by part.
+        let found = trail::look_back(&log, &key, FIRST_LOOK, Joiner::default, keep, enough).await?;
         let exchange = recording(&arguments.id, found)?;
-        let frames = frames(log.store(), &exchange).await?;
-        Ok((exchange, frames))
+        let mut frames = Frames {
+            id: exchange.id(),
+            store: log.store(),
+            parts: Parts::open(&log, &key, &exchange).await?,
+            reader: Reader::new(),
+        };
+        if arguments.commands {
+            let text = commands(&exchange, &mut frames).await?;
+            std::io::stdout().write_all(text.as_bytes()).map_err(Error::Output)
+        } else if let Some(file) = &arguments.export {
+            export(file, &exchange, &mut frames).await
+        } else {
+            let mut player = Player::new(Pace { percent: arguments.speed, idle: arguments.idle });
+            while let Some(frame) = frames.next().await? {
+                if !player.frame(&frame).map_err(Error::Output)? {
+                    break;
+                }
+            }
+            player.finish().map_err(Error::Output)
+        }
     })?;
-    if arguments.commands {
-        let text = commands(&exchange, &frames);
-        std::io::stdout().write_all(text.as_bytes()).map_err(Error::Output)?;
-    } else if let Some(file) = &arguments.export {
-        export(file, &exchange, &frames)?;
-    } else {
-        let pace = Pace { percent: arguments.speed, idle: arguments.idle };
-        play(&frames, &pace).map_err(Error::Output)?;
-    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The one recording among what was found.
 fn recording(id: &str, found: Vec<Item>) -> Result<Exchange, Error> {
+    let said = |it: &Exchange| it.outcome.as_ref().is_none_or(|outcome| outcome.bytes > 0);
     let recorded = |item| match item {
-        Item::Exchange(it) if RECORDED.contains(&it.via.as_str()) && !parts(&it).is_empty() => {
+        Item::Exchange(it)
+            if RECORDED.contains(&it.via.as_str()) && it.verdict == "allow" && said(&it) =>
+        {
             Some(*it)
         }
         _ => None,
@@ -127,46 +139,53 @@ fn recording(id: &str, found: Vec<Item>) -> Result<Exchange, Error> {
     }
 }
 
-/// What is recorded of an answer, with or without an outcome.
-fn parts(exchange: &Exchange) -> &[Part] {
-    exchange.outcome.as_ref().map_or(&exchange.unfinished, |outcome| &outcome.parts)
+/// The frames of a recording, in the memory of one part and one frame. One that was cut off ends
+/// where it was.
+struct Frames<'s> {
+    id: String,
+    store: &'s Store,
+    parts: Parts,
+    reader: Reader,
 }
 
-/// The frames of a recording. One that was cut off ends where it was.
-async fn frames(store: &Store, exchange: &Exchange) -> Result<Vec<Frame>, Error> {
-    let (mut reader, mut frames) = (Reader::new(), Vec::new());
-    for part in parts(exchange) {
-        if let Part::Inline { media, .. } = part
-            && media != MEDIA
-        {
-            return Err(Error::Argument(format!("{}: it is {media}", exchange.id())));
-        }
-        reader.push(&trail::part_bytes(store, part).await?);
-        let broken = |e| Error::Argument(format!("{}: {e}", exchange.id()));
-        while let Some(frame) = reader.next().map_err(broken)? {
-            frames.push(frame);
+impl Frames<'_> {
+    async fn next(&mut self) -> Result<Option<Frame>, Error> {
+        loop {
+            let broken = |e| Error::Argument(format!("{}: {e}", self.id));
+            if let Some(frame) = self.reader.next().map_err(broken)? {
+                return Ok(Some(frame));
+            }
+            let Some(part) = self.parts.next().await? else { return Ok(None) };
+            if let Part::Inline { media, .. } = &part
+                && media != MEDIA
+            {
+                return Err(Error::Argument(format!("{}: it is {media}", self.id)));
+            }
+            self.reader.push(&trail::part_bytes(self.store, &part).await?);
         }
     }
-    Ok(frames)
 }
 
-fn export(file: &Path, exchange: &Exchange, frames: &[Frame]) -> Result<(), Error> {
-    let header = header(exchange, frames);
-    let write = |out: &mut dyn Write| {
-        let mut cast = Cast::new(out, &header)?;
-        frames.iter().try_for_each(|frame| cast.frame(frame))?;
-        cast.finish().map(drop)
-    };
-    let done = if file == Path::new("-") {
-        write(&mut std::io::stdout().lock())
+async fn export(file: &Path, exchange: &Exchange, frames: &mut Frames<'_>) -> Result<(), Error> {
+    let mut out: Box<dyn Write> = if file == Path::new("-") {
+        Box::new(BufWriter::new(std::io::stdout()))
     } else {
-        File::create(file).and_then(|file| write(&mut BufWriter::new(file)))
+        Box::new(BufWriter::new(File::create(file).map_err(Error::Output)?))
     };
-    done.map_err(Error::Output)
+    // A terminal's size stands before all else.
+    let first = frames.next().await?;
+    let header = header(exchange, first.as_ref().and_then(Frame::size));
+    let mut cast = Cast::new(&mut out, &header).map_err(Error::Output)?;
+    let mut next = first;
+    while let Some(frame) = next {
+        cast.frame(&frame).map_err(Error::Output)?;
+        next = frames.next().await?;
+    }
+    cast.finish().map_err(Error::Output)?;
+    out.flush().map_err(Error::Output)
 }
 
-fn header(exchange: &Exchange, frames: &[Frame]) -> Header {
-    let size = frames.iter().find_map(Frame::size);
+fn header(exchange: &Exchange, size: Option<(u16, u16)>) -> Header {
     let plain = Header::default();
     let (columns, rows) = size.unwrap_or((plain.columns, plain.rows));
     let began = u64::try_from(exchange.time.unix_micros()).ok();
@@ -185,16 +204,27 @@ fn header(exchange: &Exchange, frames: &[Frame]) -> Header {
     }
 }
 
+/// The most typed commands that are listed; of more, the first.
+const MAX_LISTED: usize = 100_000;
+
 /// The command that was asked for, and those typed into it, as a table.
-fn commands(exchange: &Exchange, frames: &[Frame]) -> String {
+async fn commands(exchange: &Exchange, frames: &mut Frames<'_>) -> Result<String, Error> {
     let mut table = Table::new(["time", "command", "exit", "from"]).cell_width(usize::MAX);
     if let Some(text) = &exchange.text {
         let code = exchange.outcome.as_ref().and_then(|outcome| outcome.code.clone());
         table.row([&time(exchange.time), text, &code.unwrap_or_default(), "request"]);
     }
     let mut reader = Commands::new();
-    let mut typed: Vec<Typed> = frames.iter().flat_map(|frame| reader.frame(frame)).collect();
+    let mut typed: Vec<Typed> = Vec::new();
+    while let Some(frame) = frames.next().await? {
+        typed.extend(reader.frame(&frame));
+        if typed.len() > MAX_LISTED {
+            break;
+        }
+    }
     typed.extend(reader.finish());
+    let more = typed.len().saturating_sub(MAX_LISTED);
+    typed.truncate(MAX_LISTED);
     for it in &typed {
         let after = i64::try_from(it.at_us).unwrap_or(i64::MAX);
         let at = Timestamp::from_unix_micros(exchange.time.unix_micros().saturating_add(after));
@@ -202,26 +232,25 @@ fn commands(exchange: &Exchange, frames: &[Frame]) -> String {
         table.row([time(at).as_str(), &it.text, &exit, it.source.word()]);
     }
     let mut text = table.render(style());
+    if more > 0 {
+        text.push_str(&format!("Only the first {MAX_LISTED} are listed.\n"));
+    }
     if std::io::stdout().is_terminal() && !typed.is_empty() {
         text.push_str(&sanitise("What was typed is read off the recording: an aid, no proof."));
         text.push('\n');
     }
-    text
+    Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
 
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-    use records::{Body, Command, Data, Entry, Output, Response};
-    use terminal::frames::{Kind, write};
+    use records::{Body, Command, Entry};
 
     use super::*;
 
-    /// A shell of which two entries of output are on record, with an outcome or without one.
-    fn shell(ended: bool) -> Vec<Item> {
+    fn shell() -> Item {
         let principal = serde_json::json!({"issuer": "i", "subject": "alice", "kind": "human"});
         let principal = serde_json::value::to_raw_value(&principal).unwrap();
         let command = Body::Command(Command {
@@ -243,70 +272,15 @@ mod tests {
             masked: [].into(),
             details: [("term".into(), "xterm".into())].into(),
         });
-        let mut recording = Vec::new();
-        write(&mut recording, 0, Kind::Resize, &[0, 100, 0, 30]);
-        write(&mut recording, 1_000_000, Kind::Output, b"$ ");
-        for key in ["i", "d"] {
-            write(&mut recording, 1_000_000, Kind::Input, key.as_bytes());
-            write(&mut recording, 0, Kind::Output, key.as_bytes());
-        }
-        write(&mut recording, 1_000_000, Kind::Input, b"\r");
-        write(&mut recording, 0, Kind::Output, b"\r\nuid=0\r\n");
-        let (one, two) = recording.split_at(13);
-        let data = |bytes| Data { media: MEDIA.into(), base64: STANDARD.encode(bytes).into() };
-        let mut bodies = vec![
-            command,
-            Body::Output(Output { command: 1, part: 0, data: data(one) }),
-            Body::Output(Output { command: 1, part: 1, data: data(two) }),
-        ];
-        if ended {
-            bodies.push(Body::Response(Response {
-                command: 1,
-                outcome: "ok".into(),
-                code: Some("0".into()),
-                details: [("exit_status".into(), "0".into())].into(),
-                ..Response::default()
-            }));
-        }
-        let mut joiner = Joiner::with_answers();
-        let mut items = Vec::new();
-        for (index, body) in (0..).zip(bodies) {
-            let entry = Entry::new(Timestamp::from_unix_micros(0), [0; 16], "s", body);
-            items.extend(joiner.push(index, &entry.to_json()));
-        }
-        items.extend(joiner.finish());
-        items
-    }
-
-    #[test]
-    fn a_recording_is_found_listed_and_exported_ended_or_not() {
-        for ended in [true, false] {
-            let exchange = recording("s", shell(ended)).unwrap();
-            let place = tempfile::tempdir().unwrap();
-            let store = Store::open(place.path().to_str().unwrap()).unwrap();
-            let frames = block_on(frames(&store, &exchange)).unwrap();
-            assert_eq!(frames.len(), 8);
-            let table = commands(&exchange, &frames);
-            assert!(table.contains("1970-01-01 00:00:04") && table.contains("id"), "{table}");
-            assert!(table.contains("screen"), "{table}");
-            let file = place.path().join("x.cast");
-            export(&file, &exchange, &frames).unwrap();
-            let text = std::fs::read_to_string(&file).unwrap();
-            let header: serde_json::Value =
-                serde_json::from_str(text.lines().next().unwrap()).unwrap();
-            assert_eq!(
-                header["term"],
-                serde_json::json!({"cols": 100, "rows": 30, "type": "xterm"})
-            );
-            assert_eq!(header["title"], "alice on web1 (s/1)");
-            assert_eq!(text.lines().count(), 9);
-            assert_eq!(exchange.outcome.is_some(), ended);
-        }
+        let mut joiner = Joiner::default();
+        let entry = Entry::new(Timestamp::from_unix_micros(0), [0; 16], "s", command);
+        assert!(joiner.push(0, &entry.to_json()).is_empty());
+        joiner.finish().pop().unwrap()
     }
 
     #[test]
     fn what_can_not_be_played_is_said() {
-        let several: Vec<Item> = shell(true).into_iter().chain(shell(true)).collect();
+        let several = vec![shell(), shell()];
         let error = recording("s", several).unwrap_err().to_string();
         assert_eq!(error, "s has several recordings: s/1, s/1");
         let error = recording("s", Vec::new()).unwrap_err().to_string();

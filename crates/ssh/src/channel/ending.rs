@@ -66,7 +66,7 @@ impl Channel {
         let Run::Running(running) = &mut self.run else { return Ok(()) };
         running.end_of_output();
         running.end_of_input();
-        let tails = running.tails(Instant::now());
+        let tails = running.tails(None);
         self.say(tails);
         self.flush_output(shared)?;
         if let Run::Running(running) = std::mem::replace(&mut self.run, Run::Over) {

@@ -35,8 +35,8 @@ use crate::pump::{Item, ToClient, ToTarget};
 use crate::relay::End;
 use crate::rules::ChannelRules;
 use crate::side::{Both, Side};
-pub(crate) use files::flow::Room;
 use files::Transfer;
+pub(crate) use files::flow::Room;
 use ledger::Ledger;
 use replies::Replies;
 use requests::Setup;
@@ -513,8 +513,7 @@ impl Channel {
         if let Run::Running(running) = &mut self.run
             && running.tail_due().is_some_and(|at| at <= now)
         {
-            let held_until = now.checked_sub(stream::TAIL).unwrap_or(now);
-            let tails = running.tails(held_until);
+            let tails = running.tails(Some(now));
             self.say(tails);
             self.flush_output(shared)?;
         }

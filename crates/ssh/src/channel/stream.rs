@@ -10,6 +10,8 @@ use gate::{Admitted, Exchange, JournalError, Release};
 use masking::{Policy, Receipt, Sink, StreamMasker};
 use records::{Response, Text};
 
+use terminal::echo::{Echo, Keys};
+
 use super::frames::{Frames, Kind};
 use crate::rules::RecordInput;
 
@@ -20,7 +22,9 @@ const BINARY_PROBE: u64 = 4096;
 const TERMINAL_FRAME: usize = records::MAX_INLINE_BYTES - 64;
 /// How long the end of what a program said so far is held back to be masked for the client,
 /// when nothing follows it.
-pub(crate) const TAIL: Duration = Duration::from_millis(40);
+const TAIL: Duration = Duration::from_millis(40);
+/// How long a key may wait for its echo; after that it counts as hidden.
+const ECHO_WAIT: Duration = Duration::from_secs(2);
 
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +80,9 @@ pub(crate) struct Running {
     stdin_unfed: Vec<u8>,
     /// Keystrokes not yet handed to the journal, as frames.
     keys: VecDeque<Vec<u8>>,
+    /// Keys that wait for their echo, and since when.
+    echo: Echo,
+    pressed: Option<Instant>,
     /// Bytes of the client's that the exchange has not counted yet.
     unsent: usize,
     stdin_masker: Option<StreamMasker>,
@@ -102,6 +109,8 @@ impl Running {
             stdin: Digest::new(&SHA256),
             stdin_unfed: Vec::new(),
             keys: VecDeque::new(),
+            echo: Echo::new(),
+            pressed: None,
             unsent: 0,
             stdin_masker: masking.scans(Sink::Record).then(|| masking.stream(Sink::Record)),
             recording,
@@ -121,6 +130,11 @@ impl Running {
     pub(crate) fn output(&mut self, stderr: bool, data: &[u8]) -> Option<Vec<u8>> {
         self.exchange.count(data.len());
         let keeps = self.exchange.keeps_data();
+        if self.pressed.is_some() {
+            // Before the echo itself: first a key is pressed.
+            let keys = self.echo.shown(data);
+            self.record_keys(keys);
+        }
         let spoken = self.spoken(stderr);
         spoken.digest.update(data);
         let probe = usize::try_from(BINARY_PROBE.saturating_sub(spoken.bytes)).unwrap_or(0);
@@ -148,15 +162,22 @@ impl Running {
     /// When the held end of what was said is to be given up, if anything may be held.
     pub(crate) fn tail_due(&self) -> Option<Instant> {
         let due = |spoken: &Spoken| spoken.held.map(|since| since + TAIL);
-        [due(&self.stdout), due(&self.stderr)].into_iter().flatten().min()
+        let keys = self.pressed.map(|since| since + ECHO_WAIT);
+        [due(&self.stdout), due(&self.stderr), keys].into_iter().flatten().min()
     }
 
-    /// Gives up what is held back for the client since `until` or before; standard error's too.
-    pub(crate) fn tails(&mut self, until: Instant) -> [(bool, Vec<u8>); 2] {
+    /// Gives up what is held back too long by `now` (all of it, without): for the client, which
+    /// is what this gives, standard error's too; and keys without an echo.
+    pub(crate) fn tails(&mut self, now: Option<Instant>) -> [(bool, Vec<u8>); 2] {
+        let is_over = |since: Instant, wait| now.is_none_or(|now| since + wait <= now);
+        if self.pressed.is_some_and(|since| is_over(since, ECHO_WAIT)) {
+            let keys = self.echo.give_up();
+            self.record_keys(keys);
+        }
         [false, true].map(|stderr| {
             let spoken = self.spoken(stderr);
             let mut out = Vec::new();
-            if spoken.held.is_some_and(|since| since <= until)
+            if spoken.held.is_some_and(|since| is_over(since, TAIL))
                 && let Some(masker) = &mut spoken.to_client
             {
                 masker.finish(&mut out);
@@ -168,6 +189,8 @@ impl Running {
 
     /// No more will be said: what the record's maskers hold is recorded.
     pub(crate) fn end_of_output(&mut self) {
+        let keys = self.echo.give_up();
+        self.record_keys(keys);
         for (stderr, kind) in [(false, Kind::Output), (true, Kind::Error)] {
             let spoken = self.spoken(stderr);
             let mut out = Vec::new();
@@ -202,6 +225,18 @@ impl Running {
         };
         self.record(Kind::Exit, text.as_bytes());
         self.exit = Some(exit);
+    }
+
+    fn record_keys(&mut self, known: Vec<Keys>) {
+        for keys in known {
+            match keys {
+                Keys::Shown(keys) => self.record(Kind::Input, &keys),
+                Keys::Hidden(count) => self.record(Kind::Hidden, count.to_string().as_bytes()),
+            }
+        }
+        if !self.echo.is_waiting() {
+            self.pressed = None;
+        }
     }
 
     fn record(&mut self, kind: Kind, bytes: &[u8]) {
@@ -244,17 +279,30 @@ impl Running {
         self.stdin.update(data);
         self.unsent += data.len();
         if self.recording.terminal {
-            if self.recording.record_input == RecordInput::All && self.exchange.keeps_data() {
-                for piece in data.chunks(TERMINAL_FRAME) {
-                    let frame = self.frames.frame(Kind::Input, piece);
-                    self.keys.push_back(frame);
-                }
-            }
+            self.typed(data);
             return;
         }
         match &mut self.stdin_masker {
             Some(masker) => masker.push(data, &mut self.stdin_unfed),
             None => self.stdin_unfed.extend_from_slice(data),
+        }
+    }
+
+    fn typed(&mut self, data: &[u8]) {
+        match self.recording.record_input {
+            _ if !self.exchange.keeps_data() => {}
+            RecordInput::None => {}
+            RecordInput::Echoed => {
+                self.pressed = Some(Instant::now());
+                let keys = self.echo.typed(data);
+                self.record_keys(keys);
+            }
+            RecordInput::All => {
+                for piece in data.chunks(TERMINAL_FRAME) {
+                    let frame = self.frames.frame(Kind::Input, piece);
+                    self.keys.push_back(frame);
+                }
+            }
         }
     }
 

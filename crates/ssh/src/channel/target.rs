@@ -30,7 +30,7 @@ impl Channel {
             Packet::ExtendedData { .. } => Err(bad(&"extended data of an unknown kind")),
             Packet::Eof { .. } => {
                 if let Run::Running(running) = &mut self.run {
-                    let tails = running.tails(Instant::now());
+                    let tails = running.tails(None);
                     self.say(tails);
                 }
                 self.pass_to_client(packet, shared)

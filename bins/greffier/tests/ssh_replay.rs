@@ -1,0 +1,164 @@
+//! Terminals as the SSH proxy itself recorded them, read by `greffier audit replay`: what was seen
+//! at the client is what is on record.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what can't be set up fails its test"
+)]
+
+mod terminals;
+
+use serde_json::Value;
+use terminal::replay::Sanitiser;
+use terminals::{Gateway, Screen, Terminal, program, text};
+
+/// The text of all events of a kind.
+fn all(events: &[Value], code: &str) -> String {
+    let of = events.iter().filter(|event| event[1] == code);
+    of.map(|event| event[2].as_str().unwrap()).collect()
+}
+
+/// A shell in which a command, a password and a size were given; what came to the client.
+fn shell(gateway: &Gateway) -> Vec<u8> {
+    let mut terminal = Terminal::start(gateway, (100, 30), &[]);
+    terminal.until("a prompt", |screen| screen.ends_with(['$', '#']));
+    terminal.types("echo $((6*7)) done\r");
+    terminal.until("an answer", |screen| screen.contains("42 done"));
+    terminal.resize(90, 25);
+    terminal.types("stty size\r");
+    terminal.until("the size", |screen| screen.contains("25 90"));
+    terminal.types("read -rs pw; echo got ${#pw}\r");
+    terminal.until("no echo", |screen| screen.ends_with("got ${#pw}"));
+    terminal.quiet();
+    terminal.types("hunter2\r");
+    terminal.until("it was read", |screen| screen.contains("got 7"));
+    terminal.types("exit 3\r");
+    let (seen, code) = terminal.end();
+    assert_eq!(code, Some(3));
+    seen
+}
+
+#[test]
+fn a_recorded_shell_is_what_the_client_saw() {
+    let Some(mut gateway) = Gateway::start("") else { return };
+    let seen = shell(&gateway);
+    gateway.seal();
+    let id = gateway.session();
+
+    let (mut sanitiser, mut drawn) = (Sanitiser::new(), Vec::new());
+    sanitiser.push(&seen, &mut drawn);
+    let played = gateway.replay(&id, &[]);
+    assert_eq!(text(&played), String::from_utf8_lossy(&drawn));
+
+    let events = gateway.cast(&id);
+    let term = serde_json::json!({"cols": 100, "rows": 30, "type": "xterm-256color"});
+    assert_eq!((&events[0]["version"], &events[0]["term"]), (&3.into(), &term));
+    let events = &events[1..];
+    assert_eq!(all(events, "o"), String::from_utf8_lossy(&seen));
+    assert_eq!(all(events, "r"), "100x3090x25");
+    assert_eq!(all(events, "x"), "3");
+    assert_eq!(events.last().unwrap()[1], "x");
+
+    let listed = text(&gateway.replay(&id, &["--commands"]));
+    for command in ["echo $((6*7)) done", "stty size", "read -rs pw; echo got ${#pw}", "exit 3"] {
+        let line = listed.lines().find(|line| line.contains(command));
+        assert!(line.is_some_and(|line| line.contains("screen")), "{command}: {listed}");
+    }
+    // By default what is typed is recorded when it is echoed: a password never is.
+    let typed = all(events, "i");
+    assert!(typed.starts_with("echo $((6*7)) done\rstty size\r"), "{typed:?}");
+    assert!(!typed.contains('h') || !typed.contains("hunter2"), "{typed:?}");
+    assert!(!typed.contains("hunt") && !listed.contains("hunter2"), "{typed:?}");
+}
+
+#[test]
+fn keystrokes_are_recorded_as_configured() {
+    for (word, wanted) in [("all", true), ("none", false)] {
+        let line = format!("record_input = \"{word}\"");
+        let Some(mut gateway) = Gateway::start(&line) else { return };
+        let seen = shell(&gateway);
+        gateway.seal();
+        let id = gateway.session();
+        let events = gateway.cast(&id);
+        assert_eq!(all(&events[1..], "o"), String::from_utf8_lossy(&seen));
+        let typed = all(&events[1..], "i");
+        assert_eq!(typed.contains("hunter2\r"), wanted, "{typed:?}");
+        assert_eq!(typed.is_empty(), !wanted, "{typed:?}");
+    }
+}
+
+/// The screen that a cast shows after so many bytes of output; its resizes are obeyed.
+fn replayed(events: &[Value], bytes: usize) -> String {
+    let mut screen = Screen::new(80, 24);
+    let mut left = bytes;
+    for event in &events[1..] {
+        let data = event[2].as_str().unwrap();
+        match event[1].as_str().unwrap() {
+            "r" => {
+                let (columns, rows) = data.split_once('x').unwrap();
+                screen.resize(columns.parse().unwrap(), rows.parse().unwrap());
+            }
+            "o" => {
+                let now = left.min(data.len());
+                screen.feed(&data.as_bytes()[..now]);
+                left -= now;
+                if left == 0 {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(left, 0);
+    screen.formatted()
+}
+
+#[test]
+fn a_recorded_vim_shows_the_clients_screen_at_every_moment() {
+    if program("vim").is_none() {
+        return;
+    }
+    let Some(mut gateway) = Gateway::start("") else { return };
+    let file = gateway.dir().join("lines");
+    let lines: Vec<String> = (1..=200).map(|n| format!("line {n} é漢 {}", "x".repeat(n))).collect();
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let line = format!("LC_ALL=C.UTF-8 vim -u NONE -i NONE -n {}", file.display());
+    let mut terminal = Terminal::start(&gateway, (80, 24), &[&line]);
+    terminal.until("the file", |screen| screen.contains("line 3"));
+    let mut moments = vec![terminal.moment()];
+    for keys in
+        ["G", "\x02", ":set number\r", "ggihello\x1b", ":set nowrap\r", ":syntax on\r", "/line 9\r"]
+    {
+        terminal.types(keys);
+        moments.push(terminal.moment());
+    }
+    terminal.resize(60, 20);
+    moments.push(terminal.moment());
+    assert!(moments.last().unwrap().1.contains("line 9"), "{moments:?}");
+    terminal.types(":q!\r");
+    let (seen, code) = terminal.end();
+    assert_eq!(code, Some(0));
+    gateway.seal();
+    let events = gateway.cast(&gateway.session());
+    for (bytes, screen) in moments {
+        assert_eq!(replayed(&events, bytes), screen, "after {bytes} bytes");
+    }
+    assert_eq!(all(&events[1..], "o"), String::from_utf8_lossy(&seen));
+}
+
+#[test]
+fn a_recorded_top_shows_the_clients_screen() {
+    if program("top").is_none() {
+        return;
+    }
+    let Some(mut gateway) = Gateway::start("") else { return };
+    let mut terminal = Terminal::start(&gateway, (80, 24), &["top -d 0.3 -n 3"]);
+    terminal.until("processes", |screen| screen.contains("PID"));
+    let (seen, code) = terminal.end();
+    assert_eq!(code, Some(0));
+    let mut screen = Screen::new(80, 24);
+    screen.feed(&seen);
+    gateway.seal();
+    assert_eq!(replayed(&gateway.cast(&gateway.session()), seen.len()), screen.formatted());
+}
