@@ -1,6 +1,8 @@
 //! The relay between two peers that are the test itself, packet by packet, over a journal of
 //! lines in memory.
 
+mod files;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -74,7 +76,7 @@ impl Peer {
 }
 
 fn all() -> ChannelRules {
-    let allow = Allow { exec: true, shell: true, sftp: true, ..Allow::default() };
+    let allow = Allow { exec: true, shell: true, sftp: true, scp: true, ..Allow::default() };
     ChannelRules { allow, channel_window: WINDOW, ..ChannelRules::default() }
 }
 
@@ -85,6 +87,10 @@ name = "no-rm"
 effect = "deny"
 reason = "Nothing is removed here."
 when = { resources = ["rm *"] }
+[[rule]]
+name = "kept-as-is"
+effect = "deny"
+when = { resources = ["/kept/*"], access = "write" }
 "#;
 
 async fn gate(lines: &Lines, disk: &Arc<Mutex<()>>) -> (Gate, DevIssuer) {
