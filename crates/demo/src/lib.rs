@@ -97,6 +97,9 @@ pub struct Outcome {
     pub log_id: &'static str,
     /// The file with the key that the log is verified with.
     pub key: PathBuf,
+    /// The recording of a terminal, as `audit replay` wants it named, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<String>,
 }
 
 impl Outcome {
@@ -240,6 +243,7 @@ pub async fn run(
         store: kept.store.clone(),
         log_id: stage::LOG_ID,
         key: options.dir.join("log.vkey"),
+        replay: proof::terminal(&items),
     };
     narrator.tell(&Event::Kept(&outcome(Vec::new())));
     if let (Some(until), Some(running)) = (serve_until, &stage) {

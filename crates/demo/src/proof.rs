@@ -72,6 +72,16 @@ pub(crate) fn is_agents(who: &Who) -> bool {
         && who.on_behalf_of.first().is_some_and(|person| person == "alice")
 }
 
+/// The first terminal that is on record.
+pub(crate) fn terminal(items: &[Item]) -> Option<String> {
+    items.iter().find_map(|item| match item {
+        Item::Exchange(exchange) if exchange.via == "shell" => {
+            Some(format!("{}/{}", exchange.session, exchange.command))
+        }
+        _ => None,
+    })
+}
+
 /// Every entry as text, and every recorded answer as text.
 async fn recorded_text(kept: &Kept, items: &[Item]) -> Result<Vec<String>, DemoError> {
     let mut texts = Vec::new();

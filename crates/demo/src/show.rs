@@ -198,6 +198,9 @@ impl<W: Write + Send> Text<W> {
         let rest =
             format!("--store {store} --log-id {} --key {}", outcome.log_id, outcome.key.display());
         self.line(&format!("  {} audit list {rest}", self.program));
+        if let Some(recording) = &outcome.replay {
+            self.line(&format!("  {} audit replay {recording} {rest}", self.program));
+        }
         self.line(&format!("  {} verify {rest}", self.program));
     }
 

@@ -23,6 +23,8 @@ use crate::{Check, DemoError, Event, Narrator, Played};
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 /// How long one command may take.
 const TAKING: Duration = Duration::from_secs(20);
+/// How long a connection may take to end; one that is asked something may not end by itself.
+const LEAVING: Duration = Duration::from_secs(1);
 /// The longest answer kept, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
 /// The customer whose line is looked at.
@@ -219,7 +221,7 @@ async fn listen(channel: &mut russh::Channel<client::Msg>) -> Said {
 async fn bye(handle: Handle<Pinned>) {
     // What is left of the connection is of no use to anybody.
     let _sent = handle.disconnect(Disconnect::ByApplication, "", "").await;
-    let _ended = timeout(TAKING, handle).await;
+    let _ended = timeout(LEAVING, handle).await;
 }
 
 /// A client that talks to one proxy only.
