@@ -74,7 +74,7 @@ impl Journal for LocalJournal {
     fn recording(&self) -> Result<Box<dyn Recording>, JournalError> {
         let writer = self.chunks.writer();
         let spool = Spool(Mutex::new(Inner { writer, backlog: BytesMut::new(), taken: 0 }));
-        Ok(Box::new(LocalRecording(Arc::new(spool))))
+        Ok(Box::new(LocalRecording { spool: Arc::new(spool), journal: self.clone() }))
     }
 }
 
@@ -146,11 +146,19 @@ impl Inner {
     }
 }
 
-struct LocalRecording(Arc<Spool>);
+struct LocalRecording {
+    spool: Arc<Spool>,
+    journal: LocalJournal,
+}
 
 impl Recording for LocalRecording {
     fn write(&mut self, bytes: &[u8]) -> Result<u64, JournalError> {
-        let mut inner = self.0.lock();
+        // Chunks alone are no record: without entries that name them nothing more passes.
+        self.journal.still_works()?;
+        if self.journal.log.has_ended() {
+            return Err(JournalError::Failed);
+        }
+        let mut inner = self.spool.lock();
         inner.taken += bytes.len() as u64;
         if inner.backlog.is_empty() {
             match inner.writer.append(Bytes::copy_from_slice(bytes)) {
@@ -164,11 +172,11 @@ impl Recording for LocalRecording {
     }
 
     fn progress(&self) -> Arc<dyn Progress> {
-        self.0.clone()
+        self.spool.clone()
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Object>, JournalError>> {
-        let mut inner = self.0.lock();
+        let mut inner = self.spool.lock();
         ready!(inner.poll_drain(cx))?;
         inner.writer.finish();
         let chunks = ready!(inner.writer.poll_finished(cx)).map_err(failed)?;

@@ -378,6 +378,13 @@ impl Log {
         self.waiter().wait_durable_blocking(index)
     }
 
+    /// Whether nothing more will become durable in this process: the log has failed or is
+    /// closed. Cheap.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.shared().ended.load(Ordering::Acquire)
+    }
+
     /// Takes no more entries, makes durable what was taken, and ends the committer. Other
     /// handles then answer `Closed`. Blocks for a flush or two.
     ///
