@@ -41,5 +41,5 @@ pub mod frames;
 pub mod osc133;
 pub mod replay;
 pub mod typed;
-pub mod vtmap;
 mod utf8;
+pub mod vtmap;

@@ -342,8 +342,7 @@ impl<F: Find> Masker<F> {
         let columns = self.columns;
         let line = self.line();
         let last = line.row.saturating_add(i64::try_from(columns).unwrap_or(i64::MAX)) - 1;
-        let last = usize::try_from(last).ok().and_then(|at| line.cells.get(at));
-        columns > 0 && last.is_some_and(|cell| cell.shown != Some(' '))
+        columns > 0 && usize::try_from(last).is_ok_and(|last| last < line.cells.len())
     }
 
     /// The next row may be the same line's.
@@ -433,6 +432,8 @@ impl<F: Find> Masker<F> {
             (b'P', _) => line.shift(n, 0),
             _ => line.shift(0, n),
         }
+        // What is left may say something that it did not before.
+        line.fresh = true;
         if line.cells.len() > 2 * MAX_LINE {
             line.cells.truncate(2 * MAX_LINE);
         }
