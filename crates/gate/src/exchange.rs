@@ -277,14 +277,9 @@ impl Exchange {
         response.input_bytes = self.input_bytes;
         response.duration_us =
             u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let body = Body::Response(std::mem::take(response));
-        let index = match self.session.target().durability {
-            // The answer's end waits for the command's entry alone.
-            Durability::BeforeResponse => self.session.append_soon(body)?,
-            Durability::BeforeExecute | Durability::BeforeRelease | Durability::Store => {
-                self.session.append(body)?
-            }
-        };
+        // The answer's end waits for the command's entry alone.
+        let soon = self.session.target().durability == Durability::BeforeResponse;
+        let index = self.session.append_outcome(response, soon)?;
         self.finished = true;
         Ok(index)
     }

@@ -119,6 +119,47 @@ async fn details_stand_in_the_command_and_its_response() {
 }
 
 #[tokio::test]
+async fn an_outcome_that_finds_no_room_is_recorded_later() {
+    let rig = Rig::start().await;
+    let session = rig.session(RecordingLevel::Full).await;
+    let mut exchanges: Vec<_> = (0..100).map(|_| submit(&session, Draft::default())).collect();
+    let disk = rig.lines.0.lock().unwrap();
+    let text = "x".repeat(MAX_INLINE_TEXT);
+    let judgement = session.judge(&[], "x".into(), "x");
+    let mut others = Vec::new();
+    loop {
+        let draft = Draft { text: Some(text.as_str().into()), ..Draft::default() };
+        let Ok(other) = session.submit(&judgement, draft) else { break };
+        others.push(other);
+    }
+    // The first that finds no room in what is left.
+    let (mut exchange, mut response) = loop {
+        let mut exchange = exchanges.pop().expect("a hundred outcomes find room");
+        let details = [(Cow::from("exit_status"), "3".into())].into();
+        let mut response = Response { outcome: "ok".into(), details, ..Response::default() };
+        match exchange.try_finish(&mut response) {
+            Ok(_) => {}
+            Err(error) => {
+                assert_eq!(error, JournalError::Full);
+                break (exchange, response);
+            }
+        }
+    };
+    drop(disk);
+    let release = loop {
+        match exchange.try_finish(&mut response) {
+            Ok(release) => break release.unwrap(),
+            Err(JournalError::Full) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    release.cleared(&mut *session.waiter()).await.unwrap();
+    let responses = rig.lines.of("response");
+    let ours = responses.iter().find(|r| r["command"] == exchange.number()).unwrap();
+    assert_eq!((&ours["outcome"], &ours["details"]["exit_status"]), (&"ok".into(), &"3".into()));
+}
+
+#[tokio::test]
 async fn keystrokes_keep_their_place_between_the_parts_of_the_answer() {
     let rig = Rig::start().await;
     let session = rig.session(RecordingLevel::Full).await;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use identity::{EndReason, Lease, Principal};
 use policy::{Action, Verdict};
-use records::{Body, Command, Entry, Parameter, SessionEnd, Text, Timestamp};
+use records::{Body, Command, Entry, Parameter, Response, SessionEnd, Text, Timestamp};
 use serde_json::value::RawValue;
 
 use crate::Judge;
@@ -393,10 +393,27 @@ impl Session {
         self.0.journal.append(entry.to_json())
     }
 
-    /// As `append`, for an entry that nothing waits for.
-    pub(crate) fn append_soon(&self, body: Body<'_>) -> Result<u64, JournalError> {
-        let entry = Entry::new(Timestamp::now(), crate::salt()?, &*self.0.id, body);
-        self.0.journal.append_soon(entry.to_json())
+    /// Appends an outcome, which is then empty; one that the journal has no room for stays what
+    /// it is, to be tried again. `soon`: nothing waits for it.
+    pub(crate) fn append_outcome(
+        &self,
+        response: &mut Response<'_>,
+        soon: bool,
+    ) -> Result<u64, JournalError> {
+        let salt = crate::salt()?;
+        let body = Body::Response(std::mem::take(response));
+        // An id of its own: the entry must live as long as what it may give back.
+        let entry = Entry::new(Timestamp::now(), salt, self.0.id.clone(), body);
+        let appended = match soon {
+            true => self.0.journal.append_soon(entry.to_json()),
+            false => self.0.journal.append(entry.to_json()),
+        };
+        if appended.is_err()
+            && let Body::Response(kept) = entry.body
+        {
+            *response = kept;
+        }
+        appended
     }
 
     pub(crate) fn journal(&self) -> &dyn Journal {
