@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use identity::Secret;
-use ssh::obtain::{UserCertificate, Wish, certificate};
+use ssh::obtain::{Proof, UserCertificate, Wish, certificate};
 use ssh::{HostTrust, PublicKey, SecretKey};
 
 use crate::error::Error;
@@ -25,6 +25,7 @@ const MAX_INPUT: u64 = 64 * 1024;
 const AFTER_HELP: &str = "\
 Examples:
   greffier ssh-cert --gateway gw.example.org:2222 --token-file token
+  greffier ssh-cert --gateway gw.example.org:2222 --browser
   ssh -i ~/.ssh/greffier -p 2222 deploy+web1@gw.example.org
 
 In ~/.ssh/config, so that plain `ssh deploy+web1@gw.example.org` is enough:
@@ -59,6 +60,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
+    /// Log in with a browser instead of a token, where the proxy offers it: prints an address and
+    /// a code, and waits.
+    #[arg(long, conflicts_with = "token_file")]
+    browser: bool,
+
     /// The proxy's host key, `ssh-ed25519 AAAA…`, instead of known hosts.
     #[arg(long, value_name = "LINE", conflicts_with = "known_hosts")]
     host_key: Option<String>,
@@ -77,9 +83,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     }
     let (host, port) = gateway(&arguments.gateway)?;
     let trust = trust(arguments, host, port)?;
-    let token = token(arguments)?;
-    let wish =
-        Wish { host, port, trust, token: &token, key: &key.public(), names: &arguments.users };
+    let token = if arguments.browser { None } else { Some(token(arguments)?) };
+    let proof = token.as_ref().map_or(Proof::Browser(&tell), Proof::Token);
+    let wish = Wish { host, port, trust, proof, key: &key.public(), names: &arguments.users };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let obtained = runtime.map_err(Error::Start)?.block_on(certificate(&wish));
     let certificate = obtained.map_err(|error| Error::Certificate {
@@ -97,6 +103,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let minutes = certificate.valid_before().saturating_sub(now()).div_ceil(60);
     eprintln!("{}: serves for {minutes} min", beside.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// For the person who is to log in.
+fn tell(text: &str) {
+    eprintln!("{text}");
 }
 
 /// The key there, or a new one that is not written yet.

@@ -75,16 +75,19 @@ impl Gateway {
     }
 
     fn ssh_cert(&self, token: &str, host_key: &SecretKey, more: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_greffier"))
+        self.command(host_key, more).env("GREFFIER_TOKEN", token).output().unwrap()
+    }
+
+    fn command(&self, host_key: &SecretKey, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_greffier"));
+        command
             .args(["ssh-cert", "--gateway", &format!("127.0.0.1:{}", self.port)])
             .args(["--host-key", &host_key.public().to_line().unwrap()])
             .arg("--identity")
             .arg(self.identity())
             .args(more)
-            .env("GREFFIER_TOKEN", token)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .stdin(Stdio::null());
+        command
     }
 
     fn token(&self) -> String {
@@ -129,6 +132,7 @@ fn configuration(iss: &str, host_key: &str) -> String {
         protocol = "ssh"
         address = "127.0.0.1:0"
         host_keys = ["file:host"]
+        device_flow = {{ issuer = "dev", client_id = "people" }}
         [ssh_ca]
         key = "file:ca"
         [audit]
@@ -210,4 +214,36 @@ fn a_token_becomes_a_certificate_once_and_only_where_the_host_is_known() {
     assert_eq!(out.status.code(), Some(1), "{out:?}");
     assert!(told(&out).contains("no user name"), "{}", told(&out));
     assert!(certificate().is_err());
+}
+
+#[test]
+fn a_person_at_a_browser_gets_a_certificate_without_a_token() {
+    let gateway = Gateway::start();
+    let person = |claims: Option<Claims>| {
+        let mut command = gateway.command(&gateway.host_key, &["--browser"]);
+        let child = command.env_remove("GREFFIER_TOKEN").stderr(Stdio::piped()).spawn().unwrap();
+        let code = loop {
+            if let Some(code) = gateway.issuer.user_codes().pop() {
+                break code;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let known = match claims {
+            Some(claims) => gateway.issuer.approve_device(&code, claims),
+            None => gateway.issuer.deny_device(&code),
+        };
+        assert!(known);
+        (child.wait_with_output().unwrap(), code)
+    };
+    let (out, _) = person(None);
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert!(told(&out).contains("nobody was let in by browser"), "{}", told(&out));
+    assert!(!gateway.identity().exists());
+
+    let (out, code) = person(Some(Claims::new("alice").audience(AUDIENCE).client("people")));
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    assert!(told(&out).contains(&format!("enter the code {code}")), "{}", told(&out));
+    let certificate = fs::read_to_string(gateway.dir.path().join("mine-cert.pub")).unwrap();
+    let key = SecretKey::parse(&fs::read_to_string(gateway.identity()).unwrap()).unwrap();
+    assert!(UserCertificate::parse(&certificate).unwrap().serves(&key.public(), &[]));
 }

@@ -20,8 +20,33 @@ use crate::target::HostTrust;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer read, in bytes: certificates of this authority are below 8 KiB.
 const MAX_ANSWER: usize = 64 * 1024;
-/// Most questions answered in a login.
+/// How long it may take if a person is to log in with a browser.
+const BROWSER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// Most questions answered in a login by token.
 const MAX_QUESTIONS: usize = 4;
+/// Most rounds of a login by browser; each takes a second at least, unless the proxy errs.
+const MAX_ROUNDS: usize = 1000;
+/// The longest instructions shown, in bytes.
+const MAX_INSTRUCTIONS: usize = 4096;
+
+/// How to say who is asking.
+#[derive(Clone, Copy)]
+pub enum Proof<'a> {
+    /// By a token.
+    Token(&'a Secret),
+    /// By a browser, if the proxy has a login by device flow: this is called with what the person
+    /// is to do there, as lines without control characters.
+    Browser(&'a (dyn Fn(&str) + Sync)),
+}
+
+impl std::fmt::Debug for Proof<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Proof::Token(_) => "Token(***)",
+            Proof::Browser(_) => "Browser",
+        })
+    }
+}
 
 /// What to ask, and where.
 #[derive(Debug)]
@@ -33,7 +58,7 @@ pub struct Wish<'a> {
     /// How to know that it is the one. A token goes to nobody else.
     pub trust: HostTrust,
     /// Who is asking.
-    pub token: &'a Secret,
+    pub proof: Proof<'a>,
     /// The key that the certificate is for.
     pub key: &'a PublicKey,
     /// The user names it is for, `LOGIN+TARGET`; none: every target.
@@ -49,6 +74,9 @@ pub enum ObtainError {
     /// The proxy let nobody in with this token.
     #[error("the token was refused")]
     Token,
+    /// The proxy has no login by browser, or nobody was let in by it.
+    #[error("nobody was let in by browser")]
+    Browser,
     /// The proxy's own words.
     #[error("{0}")]
     Refused(String),
@@ -113,7 +141,11 @@ impl UserCertificate {
 /// # Errors
 /// [`ObtainError`].
 pub async fn certificate(wish: &Wish<'_>) -> Result<UserCertificate, ObtainError> {
-    let traded = timeout(TIMEOUT, trade(wish));
+    let limit = match wish.proof {
+        Proof::Token(_) => TIMEOUT,
+        Proof::Browser(_) => BROWSER_TIMEOUT,
+    };
+    let traded = timeout(limit, trade(wish));
     traded.await.map_err(|_| ObtainError::Gateway("it did not answer in time".into()))?
 }
 
@@ -126,7 +158,10 @@ async fn trade(wish: &Wish<'_>) -> Result<UserCertificate, ObtainError> {
     let connected = client::connect_stream(Arc::new(config), tcp, handler).await;
     let mut handle =
         connected.map_err(|error| ObtainError::Gateway(UpstreamError::from(error).to_string()))?;
-    log_in(&mut handle, wish.token).await?;
+    match wish.proof {
+        Proof::Token(token) => log_in(&mut handle, token).await?,
+        Proof::Browser(show) => by_browser(&mut handle, show).await?,
+    }
     let mut line = format!("issue {}", wish.key.to_line()?);
     for name in wish.names {
         line.push(' ');
@@ -157,6 +192,38 @@ async fn log_in(handle: &mut Handle<Handler>, token: &Secret) -> Result<(), Obta
     Err(ObtainError::Token)
 }
 
+/// Answers the first prompt with nothing and shows what the proxy then says, until somebody has
+/// logged in.
+async fn by_browser(
+    handle: &mut Handle<Handler>,
+    show: &(dyn Fn(&str) + Sync),
+) -> Result<(), ObtainError> {
+    let mut answer = handle.authenticate_keyboard_interactive_start(CERTIFICATES, None).await?;
+    let mut begun = false;
+    for _ in 0..MAX_ROUNDS {
+        let (instructions, prompts) = match answer {
+            Answer::Success => return Ok(()),
+            Answer::Failure { .. } => break,
+            Answer::InfoRequest { instructions, prompts, .. } => (instructions, prompts.len()),
+        };
+        if begun && prompts > 0 {
+            break;
+        }
+        if !instructions.is_empty() {
+            show(&plain(instructions.get(..MAX_INSTRUCTIONS).unwrap_or(&instructions)));
+        }
+        begun = true;
+        let nothing = vec![String::new(); prompts.min(MAX_QUESTIONS)];
+        answer = handle.authenticate_keyboard_interactive_respond(nothing).await?;
+    }
+    Err(ObtainError::Browser)
+}
+
+/// What goes to a terminal: a proxy's words can't move its cursor.
+fn plain(told: &str) -> String {
+    told.trim().chars().filter(|c| !c.is_control() || *c == '\n').collect()
+}
+
 /// Runs the one command, and gives what it printed.
 async fn ask(handle: &Handle<Handler>, line: String) -> Result<String, ObtainError> {
     let mut channel = handle.channel_open_session().await?;
@@ -175,12 +242,7 @@ async fn ask(handle: &Handle<Handler>, line: String) -> Result<String, ObtainErr
     }
     match status {
         Some(0) => String::from_utf8(out).map_err(|_| ObtainError::Answer),
-        _ => {
-            let told = String::from_utf8_lossy(&err);
-            // It goes to a terminal: a proxy's words can't move its cursor.
-            let plain = told.trim().chars().filter(|c| !c.is_control() || *c == '\n');
-            Err(ObtainError::Refused(plain.collect()))
-        }
+        _ => Err(ObtainError::Refused(plain(&String::from_utf8_lossy(&err)))),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::ssh::obtain::{Wish, certificate};
+use ::ssh::obtain::{Proof, Wish, certificate};
 use ::ssh::{HostTrust, PublicKey, SecretKey};
 use identity::Secret;
 use russh::client::{self, Handle, KeyboardInteractiveAuthResponse as Answer};
@@ -116,7 +116,7 @@ impl Player<'_> {
             host: "127.0.0.1",
             port: self.stage.port,
             trust: HostTrust { keys: vec![self.host_key.clone()], authorities: vec![] },
-            token: &token,
+            proof: Proof::Token(&token),
             key: &key.public(),
             names: &[user()],
         };
