@@ -275,5 +275,24 @@ pub(crate) fn is_host(cert: &Certificate, authorities: &[PublicKey], host: &str,
         && cert.critical_options().is_empty()
 }
 
+/// All that [`check`] reads behind the signature, which a fuzzer can't make, and `source-address`
+/// apart.
+pub(crate) fn fuzz(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let peer = IpAddr::from([192, 0, 2, 7]);
+    if let Ok(cert) = Certificate::from_openssh(&text) {
+        let said = [
+            times(&cert, 1_800_000_000).err(),
+            principals(&cert, "root+web1").err(),
+            options(&cert, peer).err(),
+        ];
+        drop(said);
+    }
+    for peer in [peer, IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])] {
+        let _ = from_one_of(&text, peer);
+    }
+    let _: Result<Vouched, _> = serde_json::from_str(&text);
+}
+
 #[cfg(test)]
 mod tests;

@@ -220,6 +220,10 @@ fn read(line: &[u8]) -> Result<Wish, String> {
     }
 }
 
+pub(crate) fn fuzz(line: &[u8]) {
+    let _ = read(line);
+}
+
 /// Serial numbers of this process: the time it started in seconds, then a count.
 fn serial() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);

@@ -62,3 +62,11 @@ pub use target::{Credential, HostTrust, LoginRule, Target, Upstream};
 
 /// The protocol's name, in configuration and records.
 pub const PROTOCOL: &str = "ssh";
+
+/// For the fuzzer: what is read in a certificate (as OpenSSH writes it on one line), in its
+/// options and in the order for a new one. Not part of the API.
+#[doc(hidden)]
+pub fn fuzz_certificate(data: &[u8]) {
+    cert::fuzz(data);
+    issue::fuzz(data);
+}
