@@ -4,20 +4,21 @@ use crate::stage::{cargo, show, stage};
 
 pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     let Some((name, rest)) = args.split_first() else {
-        return Err("bench what? masking, audit or postgres".to_owned());
+        return Err("bench what? masking, audit, postgres or ssh".to_owned());
     };
     let what: &[&str] = match *name {
         "masking" => &["bench", "-p", "masking", "--"],
         "audit" => &["bench", "-p", "audit-sink", "--"],
         "postgres" => &["run", "--release", "-p", "benches", "--bin", "bench-postgres", "--"],
-        other => return Err(format!("no bench is named {other:?}: masking, audit or postgres")),
+        "ssh" => &["run", "--release", "-p", "benches", "--bin", "bench-ssh", "--"],
+        other => return Err(format!("no bench is named {other:?}: masking, audit, postgres or ssh")),
     };
-    if *name == "postgres" {
+    if let "postgres" | "ssh" = *name {
         crate::packages::ensure()?;
         // What is measured must be built as it is shipped.
-        let mut build = cargo();
-        build.args(["build", "--release", "-p", "greffier-postgres"]);
-        stage("building greffier-postgres", || show(&mut build))?;
+        let (mut build, binary) = (cargo(), format!("greffier-{name}"));
+        build.args(["build", "--release", "-p", &binary]);
+        stage(&format!("building {binary}"), || show(&mut build))?;
     }
     stage(&format!("bench {name}"), || show(cargo().args(what).args(rest)))
 }

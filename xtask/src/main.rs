@@ -37,6 +37,7 @@ Tasks
                       masking    GB/s of the masker, recall, false positives
                       audit      durable entries a second, against a bare loop
                       postgres   proxy against direct, bare relay, PgBouncer
+                      ssh        proxy against direct, bare relay, ProxyJump
                     Options after the name go to that bench.
   fuzz [--minutes N] [--target NAME]
                     Run every fuzz target (or one) for N minutes (default 10),
