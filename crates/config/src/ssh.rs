@@ -455,9 +455,6 @@ fn rules(document: &mut Document<'_>, path: &str, section: &SshTarget) -> Channe
         }
     }
     // What would not be obeyed must not be believed.
-    if section.mask_terminal {
-        document.problem(format!("{path}.mask_terminal"), "is not there yet; take it out");
-    }
     if section.files == FilesWord::Content {
         document.problem(format!("{path}.files"), "`content` is not there yet; write `digest`");
     }

@@ -95,6 +95,12 @@ fn what_is_right_is_made_ready() {
     assert_eq!((rules.channel_window, rules.record_input), (64 * 1024, RecordInput::All));
     assert_eq!(target.logins[0].default.as_deref(), Some("deploy"));
     assert!(config.device_login.is_none());
+    assert!(!rules.mask_terminal);
+    let line = "record_input = \"all\"";
+    let loaded = folder.load(&good.replace(line, "mask_terminal = true"), &[]).unwrap();
+    let Protocol::Ssh(own) = &loaded.listeners[0].protocol else { panic!("not SSH") };
+    let rules = loaded.ssh_config(own).targets[0].rules.clone();
+    assert_eq!((rules.mask_terminal, rules.record_input), (true, RecordInput::Echoed));
 }
 
 /// `GOOD` with a login by browser, which is on line 5.
@@ -150,11 +156,6 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("allow = [\"exec\", \"sftp\"]\n", "", "34:9: target.web1.allow: is missing; "),
     ("\"LC_*\"", "\"*\"", "40:16: target.web1.env[1]: must be a variable's name"),
     ("64KiB", "1KiB", "41:1: target.web1.channel_window: must be 32KiB to 64MiB"),
-    (
-        "record_input = \"all\"",
-        "mask_terminal = true",
-        "42:1: target.web1.mask_terminal: is not there yet",
-    ),
     ("record_input = \"all\"", "files = \"content\"", "42:1: target.web1.files: `content` is not"),
     ("groups = [\"ops\"]", "kinds = [\"agent\"]", "44:1: target.web1.login[0].kinds: no issuer"),
     ("\"root\"]", "\"../root\"]", "45:1: target.web1.login[0].logins: "),

@@ -119,10 +119,9 @@ impl Echo {
 
     /// Control characters whose turn it is.
     fn controls(&mut self, known: &mut Vec<Keys>) {
-        while let Some(Pressed::Control(bytes)) =
-            self.waiting.pop_front_if(|it| matches!(it, Pressed::Control(_)))
-        {
-            shown(known, &bytes);
+        while let Some(Pressed::Control(bytes)) = self.waiting.front() {
+            shown(known, bytes);
+            self.waiting.pop_front();
         }
     }
 

@@ -18,20 +18,28 @@ impl Frames {
 
     /// One frame.
     pub(crate) fn frame(&mut self, kind: Kind, bytes: &[u8]) -> Vec<u8> {
-        let now = Instant::now();
-        let since = now.saturating_duration_since(self.last);
-        self.last = now;
+        self.frame_at(Instant::now(), kind, bytes)
+    }
+
+    /// One frame of what came at a time.
+    pub(crate) fn frame_at(&mut self, at: Instant, kind: Kind, bytes: &[u8]) -> Vec<u8> {
+        let since = at.saturating_duration_since(self.last);
+        self.last = self.last.max(at);
         let mut out = Vec::with_capacity(bytes.len() + 16);
         let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
         terminal::frames::write(&mut out, micros, kind, bytes);
         out
     }
+}
 
-    /// A terminal's size; what does not fit 16 bits is no size of a terminal.
-    pub(crate) fn resize(&mut self, columns: u32, rows: u32) -> Vec<u8> {
-        let size = |n: u32| u16::try_from(n).unwrap_or(u16::MAX).to_be_bytes();
-        self.frame(Kind::Resize, &[size(columns), size(rows)].concat())
-    }
+/// A terminal's size; what does not fit 16 bits is no size of a terminal.
+pub(crate) fn size(columns: u32, rows: u32) -> Vec<u8> {
+    [narrow(columns).to_be_bytes(), narrow(rows).to_be_bytes()].concat()
+}
+
+/// A number of columns or rows.
+pub(crate) fn narrow(number: u32) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
@@ -43,11 +51,11 @@ mod tests {
         let mut frames = Frames::new();
         let mut reader = terminal::frames::Reader::new();
         reader.push(&frames.frame(Kind::Error, b"oh"));
-        reader.push(&frames.resize(80, 70_000));
+        reader.push(&frames.frame(Kind::Resize, &size(80, 70_000)));
         let error = reader.next().unwrap().unwrap();
         assert_eq!((error.kind, error.bytes.as_slice()), (Kind::Error, &b"oh"[..]));
-        let size = reader.next().unwrap().unwrap();
-        assert_eq!(size.size(), Some((80, u16::MAX)));
+        let resize = reader.next().unwrap().unwrap();
+        assert_eq!(resize.size(), Some((80, u16::MAX)));
         assert_eq!((reader.next(), reader.left()), (Ok(None), 0));
     }
 }

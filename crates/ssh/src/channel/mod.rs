@@ -14,6 +14,7 @@ mod judge;
 pub(crate) mod ledger;
 pub(crate) mod replies;
 pub(crate) mod requests;
+mod screen;
 mod start;
 mod stream;
 mod target;

@@ -152,7 +152,7 @@ impl Channel {
         let recording = Recording {
             terminal,
             record_input: shared.rules.record_input,
-            mask_client: !terminal && asked.via == "exec",
+            mask_client: if terminal { shared.rules.mask_terminal } else { asked.via == "exec" },
         };
         let admitted = exchange.admitted().clone();
         self.transfer = match asked.transfer.clone() {

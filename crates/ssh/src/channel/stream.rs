@@ -11,8 +11,10 @@ use masking::{Policy, Receipt, Sink, StreamMasker};
 use records::{Response, Text};
 
 use terminal::echo::{Echo, Keys};
+use terminal::vtmap::Masker;
 
-use super::frames::{Frames, Kind};
+use super::frames::{self, Frames, Kind};
+use super::screen::{Finder, Screen};
 use crate::rules::RecordInput;
 
 /// How much of a stream is looked at to tell text from binary data, in bytes.
@@ -25,6 +27,13 @@ const TERMINAL_FRAME: usize = records::MAX_INLINE_BYTES - 64;
 const TAIL: Duration = Duration::from_millis(40);
 /// How long a key may wait for its echo; after that it counts as hidden.
 const ECHO_WAIT: Duration = Duration::from_secs(2);
+
+/// How long the end of what a terminal showed waits to be judged for the record, when nothing
+/// follows it: so long may somebody pause while typing.
+const RECORD_TAIL: Duration = Duration::from_secs(5);
+/// The most bytes of output behind a silence of [`TAIL`] that are taken for a key's echo, and
+/// not held back.
+const ECHO_BYTES: usize = 4;
 
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,14 +54,15 @@ struct Spoken {
 }
 
 impl Spoken {
-    fn new(masking: &Arc<Policy>, mask_client: bool) -> Self {
+    /// Masked as a stream of text for the client, or for the record.
+    fn new(masking: &Arc<Policy>, mask_client: bool, mask_record: bool) -> Self {
         let stream =
             |sink, wanted: bool| (wanted && masking.scans(sink)).then(|| masking.stream(sink));
         Spoken {
             bytes: 0,
             digest: Digest::new(&SHA256),
             to_client: stream(Sink::Client, mask_client),
-            to_record: stream(Sink::Record, true),
+            to_record: stream(Sink::Record, mask_record),
             held: None,
             binary: false,
         }
@@ -75,6 +85,12 @@ pub(crate) struct Running {
     frames: Frames,
     stdout: Spoken,
     stderr: Spoken,
+    /// A terminal's recording, where it is masked.
+    screen: Option<Screen>,
+    /// What a terminal shows to the client, where that is masked.
+    to_client: Option<Masker<Finder>>,
+    /// When the terminal last showed anything.
+    shown: Option<Instant>,
     stdin: Digest,
     /// Of it: not yet handed to the journal.
     stdin_unfed: Vec<u8>,
@@ -101,11 +117,19 @@ impl Running {
         masking: &Arc<Policy>,
         recording: Recording,
     ) -> Self {
+        let terminal = recording.terminal;
         Running {
             exchange,
             frames: Frames::new(),
-            stdout: Spoken::new(masking, recording.mask_client),
-            stderr: Spoken::new(masking, recording.mask_client),
+            stdout: Spoken::new(masking, recording.mask_client && !terminal, !terminal),
+            stderr: Spoken::new(masking, recording.mask_client, true),
+            screen: if terminal { Screen::new(masking) } else { None },
+            to_client: if terminal && recording.mask_client {
+                Finder::masker(masking, Sink::Client)
+            } else {
+                None
+            },
+            shown: None,
             stdin: Digest::new(&SHA256),
             stdin_unfed: Vec::new(),
             keys: VecDeque::new(),
@@ -156,14 +180,36 @@ impl Running {
             out
         });
         self.record(if stderr { Kind::Error } else { Kind::Output }, &record);
-        client
+        if stderr { client } else { self.show(data).or(client) }
+    }
+
+    /// What a terminal shows to the client, masked; none if it is not.
+    fn show(&mut self, data: &[u8]) -> Option<Vec<u8>> {
+        let masker = self.to_client.as_mut()?;
+        let now = Instant::now();
+        let silent = self.shown.is_none_or(|at| at + TAIL <= now);
+        self.shown = Some(now);
+        masker.output(data);
+        if silent && data.len() <= ECHO_BYTES {
+            masker.settle();
+        }
+        let mut out = Vec::new();
+        masker.take(masker.ready(), &mut out);
+        self.stdout.held = match self.stdout.held {
+            _ if masker.is_empty() => None,
+            Some(since) if out.is_empty() => Some(since),
+            _ => Some(now),
+        };
+        Some(out)
     }
 
     /// When the held end of what was said is to be given up, if anything may be held.
     pub(crate) fn tail_due(&self) -> Option<Instant> {
         let due = |spoken: &Spoken| spoken.held.map(|since| since + TAIL);
         let keys = self.pressed.map(|since| since + ECHO_WAIT);
-        [due(&self.stdout), due(&self.stderr), keys].into_iter().flatten().min()
+        let record = self.screen.as_ref().and_then(Screen::waits_since);
+        let record = record.map(|since| since + RECORD_TAIL);
+        [due(&self.stdout), due(&self.stderr), keys, record].into_iter().flatten().min()
     }
 
     /// Gives up what is held back too long by `now` (all of it, without): for the client, which
@@ -174,14 +220,22 @@ impl Running {
             let keys = self.echo.give_up();
             self.record_keys(keys);
         }
+        let waits = self.screen.as_ref().and_then(Screen::waits_since);
+        if waits.is_some_and(|since| is_over(since, RECORD_TAIL)) {
+            self.settle(now.is_none());
+        }
         [false, true].map(|stderr| {
-            let spoken = self.spoken(stderr);
             let mut out = Vec::new();
-            if spoken.held.is_some_and(|since| is_over(since, TAIL))
-                && let Some(masker) = &mut spoken.to_client
-            {
+            if !self.spoken(stderr).held.is_some_and(|since| is_over(since, TAIL)) {
+                return (stderr, out);
+            }
+            self.spoken(stderr).held = None;
+            if let (false, Some(masker)) = (stderr, &mut self.to_client) {
+                masker.settle();
+                let bytes = if now.is_none() { usize::MAX } else { masker.ready() };
+                masker.take(bytes, &mut out);
+            } else if let Some(masker) = &mut self.spoken(stderr).to_client {
                 masker.finish(&mut out);
-                spoken.held = None;
             }
             (stderr, out)
         })
@@ -201,14 +255,26 @@ impl Running {
             }
             self.record(kind, &out);
         }
+        self.settle(true);
+    }
+
+    /// A terminal's recording: what waits is judged as it is, and recorded.
+    fn settle(&mut self, all: bool) {
+        if let Some(screen) = &mut self.screen {
+            screen.settle();
+            screen.drain(&mut self.frames, TERMINAL_FRAME, all, &mut self.unfed);
+        }
     }
 
     /// The terminal has another size.
     pub(crate) fn resize(&mut self, columns: u32, rows: u32) {
-        if self.exchange.keeps_data() {
-            let frame = self.frames.resize(columns, rows);
-            self.unfed.push_back(frame);
+        if let Some(masker) = &mut self.to_client {
+            masker.resize(frames::narrow(columns), frames::narrow(rows));
         }
+        if let Some(screen) = &mut self.screen {
+            screen.resize(frames::narrow(columns), frames::narrow(rows));
+        }
+        self.record(Kind::Resize, &frames::size(columns, rows));
     }
 
     /// The client sent a signal.
@@ -223,6 +289,7 @@ impl Running {
             Exit::Status(status) => status.to_string(),
             Exit::Signal { name, .. } => name.clone(),
         };
+        self.settle(false);
         self.record(Kind::Exit, text.as_bytes());
         self.exit = Some(exit);
     }
@@ -241,6 +308,11 @@ impl Running {
 
     fn record(&mut self, kind: Kind, bytes: &[u8]) {
         if bytes.is_empty() || !self.exchange.keeps_data() {
+            return;
+        }
+        if let Some(screen) = &mut self.screen {
+            screen.push(kind, bytes);
+            screen.drain(&mut self.frames, TERMINAL_FRAME, false, &mut self.unfed);
             return;
         }
         let most = if self.recording.terminal { TERMINAL_FRAME } else { bytes.len() };
@@ -298,6 +370,9 @@ impl Running {
                 self.record_keys(keys);
             }
             RecordInput::All => {
+                // They are on record before the target gets them, so what the screen showed
+                // before them can't wait any longer.
+                self.settle(false);
                 for piece in data.chunks(TERMINAL_FRAME) {
                     let frame = self.frames.frame(Kind::Input, piece);
                     self.keys.push_back(frame);
@@ -396,6 +471,10 @@ impl Running {
             if let Some(masker) = spoken.to_client.as_ref().or(spoken.to_record.as_ref()) {
                 receipt.merge(masker.receipt());
             }
+        }
+        let shown = self.to_client.as_ref().map(|masker| masker.finder().receipt());
+        if let Some(shown) = shown.or(self.screen.as_ref().map(Screen::receipt)) {
+            receipt.merge(shown);
         }
         super::masked(&receipt, None)
     }
