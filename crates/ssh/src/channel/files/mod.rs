@@ -101,7 +101,7 @@ struct Ending {
 impl Ending {
     /// Records the outcome. `None`: the journal has no room now.
     fn record(&mut self) -> Result<Option<Release>, JournalError> {
-        match self.exchange.try_finish(&mut self.response.clone()) {
+        match self.exchange.try_finish(&mut self.response) {
             Err(JournalError::Full) => Ok(None),
             other => other,
         }
