@@ -30,7 +30,7 @@ async fn log_with<F>(dir: &Path, work: impl FnOnce(Client) -> F + Send + 'static
 where
     F: Future<Output = ()> + Send,
 {
-    let options = Options { dir: dir.to_owned(), upstream: None };
+    let options = Options { dir: dir.to_owned(), show: demo::Show::Postgres { upstream: None } };
     let mut narrator = Listening::default();
     let at = narrator.0.clone();
     let until: Until = Box::pin(async move {

@@ -33,8 +33,8 @@ const CLOSING: Duration = Duration::from_secs(10);
 /// What is behind the proxy.
 #[derive(Debug)]
 pub(crate) enum Behind {
-    Postgres(pg::Behind),
-    Ssh(ssh::Behind),
+    Postgres(Box<pg::Behind>),
+    Ssh(Box<ssh::Behind>),
 }
 
 impl Behind {
@@ -86,11 +86,11 @@ impl Stage {
         let (behind, rules, vocabulary) = match show {
             Show::Postgres { upstream } => {
                 let behind = pg::Behind::set(dir, upstream.as_deref()).await?;
-                (Behind::Postgres(behind), pg::POLICY, ::postgres::VOCABULARY)
+                (Behind::Postgres(Box::new(behind)), pg::POLICY, ::postgres::VOCABULARY)
             }
             Show::Ssh => {
                 let behind = ssh::Behind::set().await?;
-                (Behind::Ssh(behind), ssh::POLICY, ::ssh::VOCABULARY)
+                (Behind::Ssh(Box::new(behind)), ssh::POLICY, ::ssh::VOCABULARY)
             }
         };
         let verifier = verifier(issuer.iss())?;

@@ -205,11 +205,8 @@ impl Visitor {
                     show(channel, shell, &shown, session)?;
                     return Ok(true);
                 }
-                0x08 | 0x7f => {
-                    if shell.line.pop().is_some() {
-                        shown.push_str("\x08 \x08");
-                    }
-                }
+                0x08 | 0x7f if shell.line.pop().is_some() => shown.push_str("\x08 \x08"),
+                0x08 | 0x7f => {}
                 0x20.. if shell.line.len() < MAX_LINE => {
                     shell.line.push(*byte);
                     if shell.terminal && byte.is_ascii() {
