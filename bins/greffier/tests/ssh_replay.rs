@@ -162,3 +162,41 @@ fn a_recorded_top_shows_the_clients_screen() {
     gateway.seal();
     assert_eq!(replayed(&gateway.cast(&gateway.session()), seen.len()), screen.formatted());
 }
+
+/// One program's output through the proxy, and the ids of its session.
+fn printed(octal: &str) -> Option<(Gateway, String)> {
+    let mut gateway = Gateway::start("")?;
+    let terminal = Terminal::start(&gateway, (80, 24), &[&format!("printf '{octal}'")]);
+    let (_, code) = terminal.end();
+    assert_eq!(code, Some(0));
+    gateway.seal();
+    let id = gateway.session();
+    Some((gateway, id))
+}
+
+#[test]
+fn attack_17_a_recording_only_draws_when_it_is_replayed() {
+    let hostile = r"\033]0;owned\007\033]52;c;cm0gLXJmIC8=\007\033[6n\033P$q\042p\033\134\033[?1003h\302\233c\377ok\n";
+    let Some((gateway, id)) = printed(hostile) else { return };
+    let played = text(&gateway.replay(&id, &[]));
+    assert!(played.contains("ok") && !played.contains('\x1b'), "{played:?}");
+    assert!(!played.contains("owned") && !played.contains("cm0g"), "{played:?}");
+    // The export is for a player to judge, and hides nothing: each event is JSON, all of it there.
+    let cast = all(&gateway.cast(&id)[1..], "o");
+    assert!(cast.contains("\x1b]52;c;cm0gLXJmIC8=\x07") && cast.contains("\u{fffd}ok"), "{cast:?}");
+    let header = &gateway.cast(&id)[0];
+    assert!(header.get("env").is_none(), "{header}");
+    // What is told as text can't steer a terminal either: the command line has escapes in it.
+    let listed = text(&gateway.replay(&id, &["--commands"]));
+    assert!(!listed.contains('\x1b'), "{listed:?}");
+}
+
+#[test]
+fn commands_that_the_shell_tells_are_said_to_be_told_by_it() {
+    let marks = r"\033]133;A\007$ \033]133;C;cmdline_url=ls%%20-l\007out\n\033]133;D;3\007";
+    let Some((gateway, id)) = printed(marks) else { return };
+    let listed = text(&gateway.replay(&id, &["--commands"]));
+    let line = listed.lines().find(|line| line.contains("ls -l")).unwrap();
+    assert!(line.contains("osc133") && line.contains('3'), "{listed}");
+    assert!(!line.contains("screen"), "{listed}");
+}

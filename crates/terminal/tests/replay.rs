@@ -52,7 +52,7 @@ const HOSTILE: &[(&str, &[u8], &str)] = &[
 ];
 
 #[test]
-fn what_does_more_than_draw_is_left_out() {
+fn attack_17_what_does_more_than_draw_is_left_out() {
     for (name, bytes, wanted) in HOSTILE {
         let out = String::from_utf8(shown(bytes, bytes.len())).unwrap();
         let out: String = out.chars().filter(|it| *it != '\u{fffd}').collect();
@@ -131,7 +131,7 @@ proptest! {
 
     /// What is shown is UTF-8, is the same however cut, and has nothing more to leave out.
     #[test]
-    fn what_is_shown_is_harmless(bytes in output(), piece in 1_usize..7) {
+    fn attack_17_what_is_shown_is_harmless(bytes in output(), piece in 1_usize..7) {
         let out = shown(&bytes, bytes.len().max(1));
         // How many marks stand for broken UTF-8 depends on where it is cut; nothing else does.
         let plain = |it: &[u8]| String::from_utf8_lossy(it).replace('\u{fffd}', "");

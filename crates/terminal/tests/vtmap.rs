@@ -138,6 +138,17 @@ fn rows_that_wrap_are_joined() {
     }
 }
 
+/// Broken UTF-8 shows as a character of its own; found by the fuzz target.
+#[test]
+fn broken_characters_take_their_own_bytes() {
+    let bytes = b"4111\xe6\xbc\x01 1111 1111 1111 1111\xe6\r\n\xf0\x9f 4111";
+    for piece in 1..9 {
+        let (out, count) = masked_at(bytes, 80, piece);
+        let stars = "*".repeat(19);
+        assert_eq!((out, count), (format!("4111\u{fffd}\x01 {stars}\u{fffd}\r\n\u{fffd} 4111"), 1));
+    }
+}
+
 #[test]
 fn wide_characters_and_keys_are_masked_by_columns() {
     let mut masker = Masker::new(Cards::default());

@@ -87,12 +87,13 @@ impl Lexer {
         self.cut_bytes
     }
 
-    /// Takes a byte. It may complete two things: a broken character, and itself.
-    pub(super) fn take(&mut self, byte: u8) -> [Option<Token>; 2] {
+    /// Takes a byte. Gives what it shows to be complete: a broken character that ended before it,
+    /// and what ends with it.
+    pub(super) fn take(&mut self, byte: u8) -> (Option<Token>, Option<Token>) {
         let mut broken = None;
         if self.cut_bytes > 0 {
             if (0x80..=0xbf).contains(&byte) {
-                return [self.continues(byte), None];
+                return (None, self.continues(byte));
             }
             broken = self.broken();
         }
@@ -103,7 +104,7 @@ impl Lexer {
             State::Csi => self.csi(byte),
             State::String(bell) => self.string(byte, bell),
         };
-        if broken.is_some() { [broken, token] } else { [token, None] }
+        (broken, token)
     }
 
     fn broken(&mut self) -> Option<Token> {

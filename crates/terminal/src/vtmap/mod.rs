@@ -168,7 +168,11 @@ impl<F: Find> Masker<F> {
             let at = self.gone + self.held.len() as u64;
             self.hold(piece);
             for (at, &byte) in (at..).zip(piece) {
-                for token in self.lexer.take(byte).into_iter().flatten() {
+                let (before, here) = self.lexer.take(byte);
+                if let Some(broken) = before {
+                    self.token(broken, at);
+                }
+                if let Some(token) = here {
                     self.token(token, at + 1);
                 }
             }
