@@ -237,6 +237,38 @@ async fn what_is_not_whole_has_no_hash() {
 }
 
 #[tokio::test]
+async fn a_size_told_by_path_says_where_a_file_ends() {
+    for (told, whole) in [(4u64, "true"), (5, "false")] {
+        let mut rig = Rig::start(all()).await;
+        rig.sftp(4096).await;
+        let stat = sftp(STAT, 9, &[&string(b"/a")]);
+        rig.say(&stat, 4096).await;
+        rig.target.expect_stream(&stat).await;
+        let fields = [&5u32.to_be_bytes()[..], &told.to_be_bytes(), &0o100_644u32.to_be_bytes()];
+        let attributes = sftp(105, 9, &fields);
+        rig.answer(&attributes, 4096).await;
+        rig.client.expect_stream(&attributes).await;
+        rig.file(1, b"/a", 1).await;
+        let asked = [read(2, b"h", 0, 4), sftp(CLOSE, 3, &[&string(b"h")])].concat();
+        rig.say(&asked, 4096).await;
+        rig.target.expect_stream(&asked).await;
+        let answers = [sftp(DATA, 2, &[&string(b"abcd")]), status(3, 0)].concat();
+        rig.answer(&answers, 4096).await;
+        rig.client.expect_stream(&answers).await;
+        let (_, lines) = rig.end().await;
+        let lines = lines.0.lock().unwrap();
+        assert_eq!(count(&lines, &format!("\"whole\":\"{whole}\"")), 1);
+        assert_eq!(count(&lines, "read_sha256"), usize::from(told == 4));
+    }
+}
+
+/// How often a text is in the record.
+fn count(lines: &[u8], text: &str) -> usize {
+    lines.windows(text.len()).filter(|w| *w == text.as_bytes()).count()
+}
+
+#[tokio::test]
+#[allow(clippy::await_holding_lock, reason = "the disk is what is slow, not this task")]
 async fn nothing_is_opened_or_closed_before_its_record_is_durable() {
     let mut rig = Rig::start(all()).await;
     rig.sftp(4096).await;

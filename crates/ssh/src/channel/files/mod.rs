@@ -7,6 +7,7 @@
 
 mod file;
 pub(super) mod flow;
+mod outcome;
 mod paths;
 pub(super) mod scp;
 mod sftp;

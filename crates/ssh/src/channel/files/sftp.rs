@@ -4,7 +4,7 @@
 //! rights, and the handle's close is its end. All else that names a path is a command with one
 //! answer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use gate::{Exchange, Release};
 use records::Response;
@@ -15,6 +15,7 @@ use ssh_wire::sftp::{
 
 use super::file::{File, Opening};
 use super::flow::Room;
+use super::outcome::{name, response, status};
 use super::paths::Base;
 use super::{Asked, Cx, Ending, Wish, wish};
 use crate::relay::End;
@@ -22,6 +23,9 @@ use crate::side::Side;
 
 /// Most files and directories that one channel may have open.
 const MAX_OPEN: usize = 256;
+/// Sizes of files that the target told of late, by path: some clients ask for no size once a file
+/// is open, and do not read on to its end.
+const MAX_TOLD: usize = 64;
 /// `SSH_FX_FAILURE`.
 const FAILURE: u32 = 4;
 /// The number of our own request, which is answered before any other goes on.
@@ -50,6 +54,8 @@ enum Open {
     Close(u64),
     /// A command with one answer; with what it changes of an open file.
     Once(Box<Exchange>, Option<Change>),
+    /// As that: a file's attributes by its path.
+    Stat(Box<Exchange>, Vec<u8>),
 }
 
 /// What a request wants of an open file.
@@ -87,6 +93,8 @@ pub(super) struct Sftp {
     files: HashMap<u64, File>,
     handles: HashMap<Vec<u8>, u64>,
     opening: usize,
+    /// Of regular files, at most [`MAX_TOLD`].
+    sizes: VecDeque<(Vec<u8>, u64)>,
     upload: Content,
     download: Content,
     /// Answers of ours that wait for the end of a content.
@@ -117,6 +125,7 @@ impl Sftp {
             files: HashMap::new(),
             handles: HashMap::new(),
             opening: 0,
+            sizes: VecDeque::new(),
             upload: Content::Withheld,
             download: Content::Withheld,
             inserted: Vec::new(),
@@ -220,7 +229,7 @@ impl Sftp {
         match open {
             Open::Home | Open::Session => own(),
             Open::Opening(opening) => of(&opening.exchange),
-            Open::Once(exchange, _) => of(exchange),
+            Open::Once(exchange, _) | Open::Stat(exchange, _) => of(exchange),
             Open::On(number, _) | Open::Close(number) => {
                 self.files.get(number).map_or_else(own, |file| of(&file.opening.exchange))
             }
@@ -264,7 +273,13 @@ impl Sftp {
                     return Ok(refuse(OP_UNSUPPORTED, "greffier: not supported", cx));
                 };
                 let code = if unknown { OP_UNSUPPORTED } else { PERMISSION_DENIED };
-                once(wish, code, None, cx)
+                Ok(match (op, once(wish, code, None, cx)?) {
+                    (
+                        Op::Stat { path } | Op::Lstat { path },
+                        Ruling::Pass(Open::Once(exchange, _)),
+                    ) => Ruling::Pass(Open::Stat(exchange, path.to_vec())),
+                    (_, ruling) => ruling,
+                })
             }
         }
     }
@@ -425,6 +440,13 @@ impl Sftp {
                 let response = response(&reply.answer);
                 cx.end(Ending { exchange, response, answer: Some(whole.to_vec()) })
             }
+            Open::Stat(exchange, path) => {
+                if let Answer::Attributes(attributes) = &reply.answer {
+                    self.told(path, attributes);
+                }
+                let response = response(&reply.answer);
+                cx.end(Ending { exchange, response, answer: Some(whole.to_vec()) })
+            }
             Open::On(number, about) => self.about(number, about, &reply.answer, span, cx),
             Open::Close(number) => {
                 let code = status(&reply.answer);
@@ -436,18 +458,22 @@ impl Sftp {
         }
     }
 
+    /// The target told of a file by its path.
+    fn told(&mut self, path: Vec<u8>, attributes: &Attributes) {
+        self.sizes.retain(|(known, _)| *known != path);
+        let is_file = attributes.mode.is_some_and(|mode| mode & 0o170_000 == 0o100_000);
+        if let (true, Some(size)) = (is_file, attributes.size) {
+            self.sizes.truncate(MAX_TOLD - 1);
+            self.sizes.push_front((path, size));
+        }
+    }
+
     fn change(&mut self, change: Change) {
+        let (Change::Size(number, _) | Change::Content(number)) = change;
+        let Some(file) = self.files.get_mut(&number) else { return };
         match change {
-            Change::Size(number, size) => {
-                if let Some(file) = self.files.get_mut(&number) {
-                    file.resized = Some(size);
-                }
-            }
-            Change::Content(number) => {
-                if let Some(file) = self.files.get_mut(&number) {
-                    file.written.give_up();
-                }
-            }
+            Change::Size(_, size) => file.resized = Some(size),
+            Change::Content(_) => file.written.give_up(),
         }
     }
 
@@ -465,7 +491,10 @@ impl Sftp {
         let release = opening.exchange.release()?;
         cx.pass_down(number, &release, span);
         self.handles.insert(handle.to_vec(), number);
-        let file = File::new(opening, release, &self.room);
+        let known = self.sizes.iter().find(|(path, _)| *path == opening.path);
+        let size = known.map(|(_, size)| *size).filter(|_| !opening.flags.writes());
+        let mut file = File::new(opening, release, &self.room);
+        file.size = size;
         self.files.insert(number, file);
         Ok(())
     }
@@ -525,7 +554,7 @@ impl Sftp {
         for (_, open) in self.asked.drain() {
             let exchange = match open {
                 Open::Opening(opening) => opening.exchange,
-                Open::Once(exchange, _) => exchange,
+                Open::Once(exchange, _) | Open::Stat(exchange, _) => exchange,
                 Open::Home | Open::Session | Open::On(..) | Open::Close(_) => continue,
             };
             let response = Response { outcome: outcome.into(), ..Response::default() };
@@ -566,34 +595,4 @@ fn refuse(code: u32, text: &str, cx: &Cx<'_>) -> Ruling {
 /// A handle that the target did not give, or that is closed.
 fn no_handle(cx: &Cx<'_>) -> Ruling {
     refuse(FAILURE, "greffier: no such handle is open", cx)
-}
-
-fn status(answer: &Answer<'_>) -> u32 {
-    match answer {
-        Answer::Status { code, .. } => *code,
-        _ => 0,
-    }
-}
-
-/// What the record says of an operation with this answer.
-fn response(answer: &Answer<'_>) -> Response<'static> {
-    let code = status(answer);
-    let outcome = if code == 0 { "ok" } else { "error" };
-    Response { outcome: outcome.into(), code: Some(name(code)), ..Response::default() }
-}
-
-/// A status as the draft names it (section 7).
-fn name(code: u32) -> std::borrow::Cow<'static, str> {
-    match code {
-        0 => "SSH_FX_OK".into(),
-        1 => "SSH_FX_EOF".into(),
-        2 => "SSH_FX_NO_SUCH_FILE".into(),
-        3 => "SSH_FX_PERMISSION_DENIED".into(),
-        4 => "SSH_FX_FAILURE".into(),
-        5 => "SSH_FX_BAD_MESSAGE".into(),
-        6 => "SSH_FX_NO_CONNECTION".into(),
-        7 => "SSH_FX_CONNECTION_LOST".into(),
-        8 => "SSH_FX_OP_UNSUPPORTED".into(),
-        other => other.to_string().into(),
-    }
 }
