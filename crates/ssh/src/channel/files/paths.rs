@@ -15,30 +15,40 @@ pub(super) enum Base {
 /// A name that rules are to match, and whether it begins at the root.
 pub(super) type Name = (String, bool);
 
-/// The names of what a path leads to: as it was sent, and where it leads by its words if that is
-/// written differently. Links on the way are not followed: only the target knows them.
+/// The names of what a path leads to: as it was sent, from the root if it is known where it
+/// begins, and where it leads by its words if that is written differently. Links on the way are
+/// not followed: only the target knows them.
 ///
 /// An allow rule must match all, a deny rule needs to match one. A name that begins nobody knows
 /// where is not qualified: a deny rule matches it if it may lead there.
 pub(super) fn names(path: &[u8], base: &Base) -> Vec<Name> {
+    let (whole, _) = whole(path, base);
     let (resolved, known) = resolve(path, base);
-    let sent = lossy(path);
     let resolved = lossy(&resolved);
-    let mut names = vec![(sent, true)];
+    let mut names = vec![(lossy(&whole), true)];
     if !known || names.iter().all(|(name, _)| *name != resolved) {
         names.push((resolved, known));
     }
     names
 }
 
+/// A path from where it begins, if that is known.
+fn whole(path: &[u8], base: &Base) -> (Vec<u8>, bool) {
+    match (path, base) {
+        ([b'/', ..], _) => (path.to_vec(), true),
+        (b"", Base::At(base)) => (base.clone(), true),
+        (_, Base::At(base)) => {
+            let slash: &[u8] = if base.ends_with(b"/") { b"" } else { b"/" };
+            ([base.as_slice(), slash, path].concat(), true)
+        }
+        (_, Base::Unknown) => (path.to_vec(), false),
+    }
+}
+
 /// Where a path leads by its words; `false`: from a place that nobody knows, and what is above
 /// that place is left out.
 pub(super) fn resolve(path: &[u8], base: &Base) -> (Vec<u8>, bool) {
-    let (whole, known) = match (path.first(), base) {
-        (Some(b'/'), _) => (path.to_vec(), true),
-        (_, Base::At(base)) => ([base.as_slice(), b"/", path].concat(), true),
-        (_, Base::Unknown) => (path.to_vec(), false),
-    };
+    let (whole, known) = whole(path, base);
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in whole.split(|&byte| byte == b'/') {
         match part {
@@ -86,19 +96,21 @@ mod tests {
 
     #[test]
     fn a_path_written_strangely_has_its_plain_name_too() {
-        for (path, plain) in [
-            ("/etc/../etc/passwd", "/etc/passwd"),
-            ("//etc//passwd", "/etc/passwd"),
-            ("/etc/./passwd/", "/etc/passwd"),
-            ("../../etc/passwd", "/etc/passwd"),
-            ("x", "/home/a/x"),
-            ("./x", "/home/a/x"),
-            ("", "/home/a"),
-            ("/../../..", "/"),
+        for (path, whole, plain) in [
+            ("/etc/../etc/passwd", "/etc/../etc/passwd", "/etc/passwd"),
+            ("//etc//passwd", "//etc//passwd", "/etc/passwd"),
+            ("/etc/./passwd/", "/etc/./passwd/", "/etc/passwd"),
+            ("../../etc/passwd", "/home/a/../../etc/passwd", "/etc/passwd"),
+            ("./x", "/home/a/./x", "/home/a/x"),
+            ("/../../..", "/../../..", "/"),
         ] {
             let names = names(path.as_bytes(), &home());
-            assert_eq!(names, [(path.into(), true), (plain.into(), true)]);
+            assert_eq!(names, [(whole.into(), true), (plain.into(), true)]);
         }
+        // A rule for a folder speaks of what is in it, whether or not the client says the folder.
+        assert_eq!(names(b"x", &home()), [("/home/a/x".into(), true)]);
+        assert_eq!(names(b"", &home()), [("/home/a".into(), true)]);
+        assert_eq!(names(b"x", &Base::At(b"/".to_vec())), [("/x".into(), true)]);
         assert_eq!(names(b"/etc/passwd", &home()), [("/etc/passwd".into(), true)]);
         assert_eq!(names(b"/", &home()), [("/".into(), true)]);
     }
