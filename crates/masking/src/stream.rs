@@ -7,8 +7,9 @@
 //! once. Text is released when no position still to come can claim it.
 
 use crate::custom::{self, MAX_CUSTOM_LINE};
-use crate::entity::Entity;
 use crate::detect::{Finding, LOOK_AHEAD, LOOK_BEHIND, Secret, State, sort};
+use crate::entity::Entity;
+use crate::operator::Operator;
 use crate::policy::{MAX_OPERAND, Policy, Sink};
 use crate::receipt::Receipt;
 use std::sync::Arc;
@@ -55,8 +56,10 @@ impl Output for Vec<Span> {
         }
     }
 
-    fn masked(&mut self, _: (&Policy, Sink), finding: &Finding, value: &[u8]) {
-        self.push(Span { bytes: value.len(), entity: Some(finding.entity) });
+    fn masked(&mut self, (policy, sink): (&Policy, Sink), finding: &Finding, value: &[u8]) {
+        let operator = policy.operator_for(sink, finding.entity, finding.score);
+        let keeps = operator.is_some_and(Operator::is_keep);
+        self.push(Span { bytes: value.len(), entity: (!keeps).then_some(finding.entity) });
     }
 
     fn swallowed(&mut self, entity: Entity, bytes: usize) {

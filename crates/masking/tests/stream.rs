@@ -151,6 +151,28 @@ proptest! {
         prop_assert_eq!(common::streamed(&policy, parts), want);
     }
 
+    /// Spans cover the text, and name what a masker that takes it out takes out.
+    #[test]
+    fn spans_say_what_is_masked(text in pieces(), piece in 1_usize..700) {
+        let policy = common::all(OperatorConfig::named("redact"));
+        let mut stream = policy.stream(masking::Sink::Client);
+        let mut spans = Vec::new();
+        for part in text.chunks(piece) {
+            stream.push_spans(part, &mut spans);
+        }
+        stream.finish_spans(&mut spans);
+        let (mut kept, mut rest) = (Vec::new(), text.as_slice());
+        for span in &spans {
+            let (part, behind) = rest.split_at(span.bytes);
+            if span.entity.is_none() {
+                kept.extend_from_slice(part);
+            }
+            rest = behind;
+        }
+        prop_assert!(rest.is_empty());
+        prop_assert_eq!(kept, common::masked(&policy, &text));
+    }
+
     /// Short values take short cuts the stream does not.
     #[test]
     fn short_values(text in "[0-9a-zA-Z @:._+-]{0,24}|-?[0-9]{1,20}(\\.[0-9]{0,9})?|[A-Z0-9]{12,40}|4[0-9]{7}[. ][0-9]{8}|20[0-9]{2}-[01][0-9]-[0-3][0-9][ T][0-9]{2}:[0-9]{2}:[0-9]{2}[0-9.:+-]{0,13}|[a-zA-Z ]{10,80}") {

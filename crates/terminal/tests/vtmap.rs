@@ -1,6 +1,6 @@
 //! Values are found in what a terminal shows, whatever draws it, and masked where they lie.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use proptest::prelude::*;
 use terminal::vtmap::{Find, MAX_HELD, Masker, Span};
