@@ -164,33 +164,58 @@ impl Inner {
         let door = self.door.clone();
         let handler = Handler::new(door, peer, switch.0.clone(), entered, packets, deadline);
         let started = transport::run_stream(self.transport.clone(), stream, handler);
-        let running = match timeout_at(deadline, started).await {
-            Ok(Ok(running)) => running,
-            Ok(Err(error)) => {
-                tracing::debug!(%peer, %error, "handshake");
-                return None;
-            }
-            Err(_) => {
-                tracing::debug!(%peer, "the client stalled in the handshake");
+        let Ok(started) = timeout_at(deadline, started).await else {
+            self.stayed_out(peer, "login_timeout", "the client stalled in the handshake").await;
+            return None;
+        };
+        let running = match started {
+            Ok(running) => running,
+            Err(error) => {
+                self.failed(peer, &error).await;
                 return None;
             }
         };
+        let handle = running.handle();
         match timeout_at(deadline, entry).await {
             Ok(Ok(entry)) => {
-                let handle = running.handle();
                 let leg = Leg { inbox, out: Sender::Client(handle.connection_sender()) };
                 Some(Client { entry, running, leg, handle, switch })
             }
             Ok(Err(_)) => {
                 if let Err(error) = running.await {
-                    tracing::debug!(%peer, %error, "login");
+                    self.failed(peer, &error).await;
                 }
                 None
             }
             Err(_) => {
-                tracing::debug!(%peer, "the client did not log in in time");
+                let told = "greffier: nobody logged in in time".to_owned();
+                let farewell = handle.disconnect(Disconnect::ByApplication, told, String::new());
+                let _in_time = timeout(FAREWELL, farewell).await;
+                self.stayed_out(peer, "login_timeout", "the client did not log in in time").await;
                 None
             }
+        }
+    }
+
+    /// The protocol failed before anybody had logged in. A client that just leaves does so without
+    /// a record: it asked for nothing, and whoever watches a port does it all day.
+    async fn failed(&self, peer: SocketAddr, error: &russh::Error) {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        match error {
+            russh::Error::Disconnect | russh::Error::HUP => {}
+            russh::Error::IO(io)
+                if matches!(io.kind(), BrokenPipe | ConnectionReset | UnexpectedEof) => {}
+            error => self.stayed_out(peer, "handshake", &error.to_string()).await,
+        }
+    }
+
+    async fn stayed_out(&self, peer: SocketAddr, cause: &str, message: &str) {
+        tracing::debug!(%peer, cause, message, "no login");
+        let peer = peer.to_string();
+        let arrival = Arrival { protocol: PROTOCOL, peer: &peer, target: b"" };
+        let recorded = self.door.gate.record_refusal(arrival, cause, message, None, None).await;
+        if let Err(error) = recorded {
+            tracing::error!(%error, "a refusal is not on record");
         }
     }
 

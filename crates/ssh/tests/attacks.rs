@@ -12,6 +12,7 @@ use rig::{Plan, Rig};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::signature::Signer as _;
 use russh::keys::{Certificate, HashAlg, PrivateKey};
+use serde_json::Value;
 use ssh::{ChannelRules, Credential, HostTrust, SecretKey};
 use ssh_wire::packet::{Packet, parse, write};
 use testbed::{Sshd, SshdOptions, require};
@@ -273,6 +274,17 @@ fn attack_12_a_message_slipped_into_a_strict_exchange_ends_it() {
     assert!(answer.is_empty() || answer.get(5) == Some(&1), "closed or disconnected: {answer:?}");
 }
 
+/// The refusals on record, once there are so many: the client's connection may close before.
+fn failures(rig: &Rig, many: usize) -> Vec<Value> {
+    for _ in 0..500 {
+        if rig.entries_of("auth_failure").len() >= many {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    rig.entries_of("auth_failure")
+}
+
 #[test]
 fn attack_13_floods_before_the_login_are_cut() {
     let login_timeout = Duration::from_secs(60);
@@ -289,6 +301,12 @@ fn attack_13_floods_before_the_login_are_cut() {
         rest(tcp);
     }
     assert!(rig.entries_of("session_start").is_empty());
+    // What each was cut for is on record, with where it came from; the packets of no bytes end
+    // with our own leaving, which is nothing to record.
+    let failures = failures(&rig, 3);
+    let causes: Vec<&str> = failures.iter().map(|it| it["cause"].as_str().unwrap()).collect();
+    assert_eq!(causes, ["handshake"; 3], "{failures:?}");
+    assert!(failures.iter().all(|it| it["peer"].as_str().unwrap().starts_with("127.0.0.1:")));
 }
 
 #[test]
@@ -306,6 +324,8 @@ fn attack_13_who_stalls_before_the_login_is_ended_and_others_wait_outside() {
     rest(second);
     let mut next = raw_tcp(&rig);
     assert!(read_version(&mut next).starts_with("SSH-2.0-"));
+    let failures = failures(&rig, 2);
+    assert!(failures.len() == 2 && failures.iter().all(|it| it["cause"] == "login_timeout"));
 }
 
 #[test]
