@@ -48,7 +48,7 @@ impl Default for SshdOptions {
 ///
 /// It lets in the account that the tests run under ([`Sshd::login`]) by one key
 /// ([`Sshd::client_key`]), and whoever has a certificate of its authority if so set up. It never
-/// looks at the account's own `~/.ssh`.
+/// looks at the account's own `~/.ssh`, and sessions have its folder ([`Sshd::dir`]) as `HOME`.
 #[derive(Debug)]
 pub struct Sshd {
     server: Server,
@@ -198,6 +198,8 @@ fn config(dir: &Path, port: u16, options: &SshdOptions) -> String {
          UseDNS no\nMaxStartups 500\nMaxSessions 200\nLogLevel VERBOSE\nX11Forwarding no\n\
          AcceptEnv LANG LC_* GIT_PROTOCOL TEST_*\n",
     );
+    // What the account's own shell runs first would be slow, and may talk in between.
+    text.push_str(&format!("SetEnv HOME={}\n", dir.display()));
     let sftp = if options.internal_sftp { "internal-sftp" } else { "/usr/lib/openssh/sftp-server" };
     text.push_str(&format!("Subsystem sftp {sftp}\n"));
     if options.user_ca {
