@@ -149,7 +149,13 @@ proptest! {
     fn drawing_is_as_recorded(bytes in output().prop_map(|it| {
         // `T` with many numbers is about the mouse, which this model of a screen does not know.
         let ascii = |b: &u8| b.is_ascii() && *b != 0x7f && *b != b'T';
-        it.into_iter().filter(ascii).collect::<Vec<u8>>()
+        // Larger numbers are cut on purpose: three digits at most here.
+        let mut digits = 0;
+        let short = |b: &u8| {
+            digits = if b.is_ascii_digit() { digits + 1 } else { 0 };
+            digits <= 3
+        };
+        it.into_iter().filter(ascii).filter(short).collect::<Vec<u8>>()
     })) {
         let (mut one, mut other) = (vt100::Parser::default(), vt100::Parser::default());
         // A full reset is shown as an erasure, which keeps more.

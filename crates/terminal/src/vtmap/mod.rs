@@ -25,7 +25,8 @@ use line::Line;
 
 /// The longest line that is looked at as one, in cells; a longer one goes on where it is split.
 pub const MAX_LINE: usize = 4096;
-/// The most bytes that are held back; beyond that what is there is judged.
+/// The most bytes that are held back, if what is ready is taken; beyond that what is there is
+/// judged.
 pub const MAX_HELD: usize = 64 * 1024;
 /// The widest terminal; more columns are that many.
 pub const MAX_COLUMNS: u16 = 1000;
@@ -163,7 +164,6 @@ impl<F: Find> Masker<F> {
         for piece in bytes.chunks(MAX_HELD / 2) {
             if self.held.len() + piece.len() > MAX_HELD {
                 self.settle();
-                self.make_room(piece.len());
             }
             let at = self.gone + self.held.len() as u64;
             self.hold(piece);
@@ -223,11 +223,6 @@ impl<F: Find> Masker<F> {
             line.forget();
         }
         self.drop_lines();
-    }
-
-    /// Nobody fetched what is ready: no more than so much memory is used all the same.
-    fn make_room(&mut self, bytes: usize) {
-        debug_assert!(self.held.len() <= 2 * MAX_HELD + bytes, "what is ready is to be taken");
     }
 
     fn hold(&mut self, bytes: &[u8]) {
