@@ -44,6 +44,10 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
         if quick {
             command.args(["--lib", "--bins"]);
         }
+        // One that fails is no reason to hear nothing of the others.
+        if !passed.contains(&"--no-fail-fast") {
+            command.arg("--no-fail-fast");
+        }
         show(command.args(passed))
     });
     let clean = stage("nothing left behind", || survivors::none_left(&path));
