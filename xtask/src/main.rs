@@ -33,6 +33,7 @@ Tasks
                     max_prepared_transactions of 2 or more, and the login must
                     be a superuser's. PGPASSWORD is the password or token; with
                     --ca, TLS with full verification.
+  suites ssh-bulk   1 GiB each way through the SSH proxy, hashes compared.
   bench <name>      Measure one thing and print a table with ratios:
                       masking    GB/s of the masker, recall, false positives
                       audit      durable entries a second, against a bare loop

@@ -3,7 +3,7 @@
 use testbed::suites::{self, SuiteResult, Through};
 use testbed::{Error, PgOptions, Postgres};
 
-use crate::stage::{in_ci, stage};
+use crate::stage::{cargo, in_ci, show, stage};
 
 type Suite = fn(&Through) -> Result<SuiteResult, Error>;
 
@@ -17,6 +17,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     let mut through =
         Through { host: "127.0.0.1".into(), user: "postgres".into(), ..Through::default() };
     let mut chosen: Vec<&str> = Vec::new();
+    let mut bulk = false;
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
@@ -25,11 +26,17 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
             "--port" => through.port = value()?.parse().map_err(|_| "--port needs a number")?,
             "--user" => through.user = (*value()?).to_owned(),
             "--ca" => through.authority = Some((*value()?).into()),
+            "ssh-bulk" => bulk = true,
             name if SUITES.iter().any(|(n, _)| *n == name) => chosen.push(name),
             other => return Err(format!("suites: unknown option or suite {other:?}")),
         }
     }
     through.password = std::env::var("PGPASSWORD").ok();
+    if bulk {
+        let mut test = cargo();
+        test.args(["test", "-p", "ssh", "--test", "bulk", "--", "--nocapture"]);
+        return stage("1 GiB each way through SSH", || show(test.env("GREFFIER_BULK_MIB", "1024")));
+    }
     let mut own = None;
     if through.port == 0 {
         crate::packages::ensure()?;
