@@ -82,7 +82,7 @@ impl Client {
         Ok(Client { handle, _jump: jump })
     }
 
-    /// Runs one command to its end; its standard output must be this long.
+    /// Runs one command to its end, which must be a good one.
     pub(crate) async fn exec(&self, line: &str) -> Result<(), String> {
         let mut channel = self.handle.channel_open_session().await.map_err(text)?;
         channel.exec(true, line).await.map_err(text)?;

@@ -172,7 +172,14 @@ fn run(load: Load, peer: &Peer, ground: &Ground, size: Size) -> Result<Done, Str
             let line = format!("{word} {} {}\n", ground.file.display(), copy.display());
             std::fs::write(&batch, line).map_err(|e| e.to_string())?;
             let begun = Instant::now();
-            well(peer.command("sftp").arg("-q").arg("-b").arg(&batch).arg("peer"))?;
+            well(
+                peer.command("sftp")
+                    .arg("-q")
+                    .arg("-b")
+                    .arg(&batch)
+                    .arg("peer")
+                    .stdout(Stdio::null()),
+            )?;
             let span = begun.elapsed().as_secs_f64();
             let came = std::fs::metadata(&copy).map_or(0, |file| file.len());
             std::fs::remove_file(&copy).map_err(|e| e.to_string())?;
