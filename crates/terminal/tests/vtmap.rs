@@ -245,7 +245,7 @@ fn output() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, max_global_rejects: 100_000, ..ProptestConfig::default() })]
 
     /// Escapes that move nothing change nothing of what is found, wherever they are put.
     #[test]
@@ -288,6 +288,8 @@ proptest! {
     /// Masking moves nothing: on the screen, what differs are stars.
     #[test]
     fn only_stars_differ_on_the_screen(text in output()) {
+        // Where nothing wraps, terminals differ in what a wide character does in the last column.
+        prop_assume!(!text.contains("\x1b[?7l"));
         let (out, _) = masked_at(text.as_bytes(), 80, 7);
         let (one, other) = (screen(text.as_bytes()), screen(out.as_bytes()));
         prop_assert_eq!(one.chars().count(), other.chars().count());
@@ -302,13 +304,16 @@ proptest! {
         // What moves to other rows is told piece by piece.
         prop_assume!(!["\x1b[A", "\x1b[J", "H", "\x1b[?", "\n", "\t"].iter().any(|it| text.contains(it)));
         let (out, _) = masked_at(text.as_bytes(), 80, 7);
-        let shown = screen(out.as_bytes()).replace('\n', " ");
+        let (shown, masked) = (screen(text.as_bytes()), screen(out.as_bytes()));
+        prop_assume!(shown.lines().count() == 1);
         let mut cards = Cards::default();
         let mut found = Vec::new();
         cards.push(shown.trim_end().as_bytes(), &mut found);
         cards.finish(&mut found);
-        if screen(text.as_bytes()).lines().count() <= 1 {
-            prop_assert!(found.iter().all(|span| span.kind.is_none()), "{:?} {:?}", text, shown);
+        let wanted: Vec<bool> =
+            found.iter().flat_map(|it| std::iter::repeat_n(it.kind.is_some(), it.bytes)).collect();
+        for ((at, _), after) in shown.trim_end().char_indices().zip(masked.chars()) {
+            prop_assert!(!wanted[at] || matches!(after, '*' | ' '), "{:?} {:?} {:?}", text, shown, masked);
         }
     }
 

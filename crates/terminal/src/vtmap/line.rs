@@ -119,12 +119,6 @@ impl Line {
         self.started.get_or_insert(at);
     }
 
-    /// The print that a character before the cursor came from.
-    pub(super) fn before_cursor(&self) -> Option<(char, Print)> {
-        let cell = self.cells.get(self.pos.checked_sub(1)?)?;
-        Some((cell.shown?, *self.prints.get(cell.last as usize)?))
-    }
-
     fn print(&mut self, print: Print) -> u32 {
         let number = u32::try_from(self.prints.len()).unwrap_or(NONE);
         self.prints.push(print);

@@ -97,6 +97,8 @@ pub struct Masker<F: Find> {
     /// The cursor's row, if a sequence said.
     row: Option<usize>,
     wraps: bool,
+    /// What was printed last, and where: a repetition is of that, wherever the cursor is.
+    printed: Option<(char, u64, u8)>,
     /// Keys that the next characters echo.
     keys: VecDeque<(u64, u8, char)>,
 }
@@ -126,6 +128,7 @@ impl<F: Find> Masker<F> {
             rows: 24,
             row: None,
             wraps: true,
+            printed: None,
             keys: VecDeque::new(),
         }
     }
@@ -263,6 +266,7 @@ impl<F: Find> Masker<F> {
         if width == 0 {
             return self.line().combine(at, bytes);
         }
+        self.printed = Some((c, at, bytes));
         self.wrap(width);
         self.before_change(Some(c), width);
         let key = match self.keys.front() {
@@ -409,9 +413,9 @@ impl<F: Find> Masker<F> {
     }
 
     fn repeat(&mut self, times: u16) {
-        let Some((c, print)) = self.line().before_cursor() else { return };
+        let Some((c, at, bytes)) = self.printed else { return };
         for _ in 0..times {
-            self.print(c, print.at, print.bytes);
+            self.print(c, at, bytes);
         }
     }
 
