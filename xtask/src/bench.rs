@@ -11,7 +11,9 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
         "audit" => &["bench", "-p", "audit-sink", "--"],
         "postgres" => &["run", "--release", "-p", "benches", "--bin", "bench-postgres", "--"],
         "ssh" => &["run", "--release", "-p", "benches", "--bin", "bench-ssh", "--"],
-        other => return Err(format!("no bench is named {other:?}: masking, audit, postgres or ssh")),
+        other => {
+            return Err(format!("no bench is named {other:?}: masking, audit, postgres or ssh"));
+        }
     };
     if let "postgres" | "ssh" = *name {
         crate::packages::ensure()?;

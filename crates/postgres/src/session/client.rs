@@ -318,12 +318,11 @@ impl Machine {
 
     fn on_function(&mut self, function: u32, frame: &[u8]) -> Result<Flow, End> {
         let text = format!("function {function}");
-        let resource =
-            policy::Resource {
-                name: &text,
-                naming: policy::Naming::Whole,
-                access: policy::Access::Write,
-            };
+        let resource = policy::Resource {
+            name: &text,
+            naming: policy::Naming::Whole,
+            access: policy::Access::Write,
+        };
         let class = postgres_grammar::Class::Admin.name();
         let action = policy::Action {
             resources: &[resource],
