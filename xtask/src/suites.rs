@@ -34,7 +34,8 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     through.password = std::env::var("PGPASSWORD").ok();
     if bulk {
         let mut test = cargo();
-        test.args(["test", "-p", "ssh", "--test", "bulk", "--", "--nocapture"]);
+        test.args(["test", "-p", "ssh", "--test", "bulk", "--"]);
+        test.args(["--nocapture", "--test-threads=1"]);
         return stage("1 GiB each way through SSH", || show(test.env("GREFFIER_BULK_MIB", "1024")));
     }
     let mut own = None;

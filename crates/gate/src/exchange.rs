@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use records::{Body, Chunk, Data, MAX_INLINE_BYTES, Output, Response};
+use records::{Body, Chunk, Data, MAX_CHUNKS, MAX_INLINE_BYTES, Output, Response};
 
 use crate::journal::{JournalError, Mark, Object, Recording};
 use crate::permit::{Admitted, Hold, Release};
@@ -33,6 +33,8 @@ pub struct Exchange {
     started: Instant,
     answer: Answer,
     input: Option<Box<dyn Recording>>,
+    /// As [`Answer::sealed`].
+    input_sealed: Vec<Object>,
     input_bytes: u64,
     finished: bool,
 }
@@ -55,6 +57,8 @@ struct Answer {
     in_entries: usize,
     /// Where the answer goes once it has outgrown entries.
     recording: Option<Box<dyn Recording>>,
+    /// Objects of the recording that are complete, and that no entry names yet.
+    sealed: Vec<Object>,
     recorded: u64,
     /// Bytes that the target sent.
     bytes: u64,
@@ -80,6 +84,7 @@ impl Exchange {
             started: Instant::now(),
             answer: Answer::default(),
             input: None,
+            input_sealed: Vec::new(),
             input_bytes: 0,
             finished: false,
         }
@@ -159,8 +164,11 @@ impl Exchange {
             None => self.input.insert(self.session.journal().recording()?),
         };
         let offset = recording.write(bytes)?;
+        let progress = recording.progress();
+        self.input_sealed.append(&mut recording.sealed());
+        self.name_sealed()?;
         let mut hold = self.admitted.hold.clone();
-        hold.recording = Some((recording.progress(), offset));
+        hold.recording = Some((progress, offset));
         Ok(Admitted { hold })
     }
 
@@ -247,15 +255,14 @@ impl Exchange {
             self.spill()?;
         }
         if let Some(recording) = &mut self.answer.recording {
-            let objects = std::task::ready!(recording.poll_finish(cx))?;
-            response.chunks = objects.iter().map(chunk).collect();
+            self.answer.sealed.append(&mut std::task::ready!(recording.poll_finish(cx))?);
             self.answer.recording = None;
         }
         if let Some(recording) = &mut self.input {
-            let objects = std::task::ready!(recording.poll_finish(cx))?;
-            response.input_chunks = objects.iter().map(chunk).collect();
+            self.input_sealed.append(&mut std::task::ready!(recording.poll_finish(cx))?);
             self.input = None;
         }
+        self.name_sealed()?;
         if !self.answer.pending.is_empty() {
             response.data = Some(data(self.media, &self.answer.pending));
             self.answer.pending = Vec::new();
@@ -275,6 +282,8 @@ impl Exchange {
         response.command = self.number;
         response.bytes = self.answer.bytes;
         response.input_bytes = self.input_bytes;
+        response.chunks = self.answer.sealed.iter().map(chunk).collect();
+        response.input_chunks = self.input_sealed.iter().map(chunk).collect();
         response.duration_us =
             u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         // The answer's end waits for the command's entry alone.
@@ -303,7 +312,8 @@ impl Exchange {
         let output = Output {
             command: self.number,
             part: self.answer.parts,
-            data: data(self.media, &self.answer.pending),
+            data: Some(data(self.media, &self.answer.pending)),
+            ..Output::default()
         };
         let index = self.session.append(Body::Output(output))?;
         self.answer.parts += 1;
@@ -319,6 +329,30 @@ impl Exchange {
         };
         self.answer.recorded = recording.write(&self.answer.pending)?;
         self.answer.pending.clear();
+        self.answer.sealed.append(&mut recording.sealed());
+        self.name_sealed()
+    }
+
+    /// Names complete objects by entries of their own, so that no entry has to name more than
+    /// [`MAX_CHUNKS`] of a stream, and so that those of a long answer are bound by the log before
+    /// its end.
+    fn name_sealed(&mut self) -> Result<(), JournalError> {
+        while self.answer.sealed.len() > MAX_CHUNKS || self.input_sealed.len() > MAX_CHUNKS {
+            let answer = self.answer.sealed.len().min(MAX_CHUNKS);
+            let input = self.input_sealed.len().min(MAX_CHUNKS);
+            let named = |objects: &[Object], n| objects.iter().take(n).map(chunk).collect();
+            let output = Output {
+                command: self.number,
+                part: self.answer.parts,
+                data: None,
+                chunks: named(&self.answer.sealed, answer),
+                input_chunks: named(&self.input_sealed, input),
+            };
+            self.session.append(Body::Output(output))?;
+            self.answer.parts += 1;
+            self.answer.sealed.drain(..answer);
+            self.input_sealed.drain(..input);
+        }
         Ok(())
     }
 }
@@ -328,8 +362,15 @@ impl Drop for Exchange {
         if self.finished || self.intent.is_none() {
             return;
         }
+        // Chunks that are complete are named; the last, that isn't, is thrown away.
+        if let Some(recording) = &mut self.answer.recording {
+            self.answer.sealed.append(&mut recording.sealed());
+        }
+        if let Some(recording) = &mut self.input {
+            self.input_sealed.append(&mut recording.sealed());
+        }
         let mut lost = Response { outcome: "lost".into(), ..Response::default() };
-        if let Err(error) = self.append_response(&mut lost) {
+        if let Err(error) = self.name_sealed().and_then(|()| self.append_response(&mut lost)) {
             tracing::error!(session = self.session.id(), command = self.number, %error,
                 "the outcome of a command could not be recorded");
         }

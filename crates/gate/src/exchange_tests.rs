@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,6 +27,59 @@ impl Judge for All {
 
     fn digest(&self) -> &str {
         "none"
+    }
+}
+
+/// Lines; what is too large for one is an object for each write, complete at once.
+struct Objects(JsonLines);
+
+struct Each {
+    whole: Box<dyn Recording>,
+    complete: Vec<Object>,
+}
+
+impl Journal for Objects {
+    fn append(&self, entry: Vec<u8>) -> Result<u64, JournalError> {
+        assert!(entry.len() <= records::MAX_ENTRY_BYTES);
+        self.0.append(entry)
+    }
+
+    fn durable(&self) -> u64 {
+        self.0.durable()
+    }
+
+    fn published(&self) -> u64 {
+        self.0.published()
+    }
+
+    fn waiter(&self) -> Box<dyn Wait> {
+        self.0.waiter()
+    }
+
+    fn recording(&self) -> Result<Box<dyn Recording>, JournalError> {
+        Ok(Box::new(Each { whole: self.0.recording()?, complete: Vec::new() }))
+    }
+}
+
+impl Recording for Each {
+    fn write(&mut self, bytes: &[u8]) -> Result<u64, JournalError> {
+        self.complete.push(Object { sha256: [0; 32], bytes: bytes.len() as u64 });
+        self.whole.write(bytes)
+    }
+
+    fn progress(&self) -> Arc<dyn Progress> {
+        self.whole.progress()
+    }
+
+    fn sealed(&mut self) -> Vec<Object> {
+        // The last write is still under way.
+        let last = self.complete.pop();
+        std::mem::replace(&mut self.complete, last.into_iter().collect())
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Object>, JournalError>> {
+        std::task::ready!(self.whole.poll_finish(cx))?;
+        Poll::Ready(Ok(std::mem::take(&mut self.complete)))
     }
 }
 
@@ -74,7 +128,8 @@ impl Rig {
             kept.0.lock().unwrap().extend_from_slice(batch);
             Ok(())
         });
-        let gate = Gate::new(Arc::new(verifier), Arc::new(All), Arc::new(journal.unwrap()));
+        let journal = Objects(journal.unwrap());
+        let gate = Gate::new(Arc::new(verifier), Arc::new(All), Arc::new(journal));
         Rig { lines, gate, issuer }
     }
 
@@ -224,6 +279,44 @@ async fn keeping_can_end_on_the_way_and_a_recording_needs_a_wait() {
     finish(&mut exec).await;
     assert_eq!(rig.lines.of("response")[0]["chunks"][0]["bytes"], 40_000);
     assert_eq!(rig.lines.of("response").len(), 1);
+}
+
+/// The lengths of the objects that these entries name, in order.
+fn named(entries: &[Value], chunks: &str) -> Vec<u64> {
+    let named = entries.iter().filter_map(|entry| entry[chunks].as_array());
+    named.flatten().map(|chunk| chunk["bytes"].as_u64().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn however_long_an_answer_every_object_is_named_once_and_in_order() {
+    let rig = Rig::start().await;
+    let session = rig.session(RecordingLevel::Full).await;
+    let mut copy = submit(&session, Draft::default());
+    for length in 0..1000 {
+        copy.answer(&vec![b'x'; 20_000 + length]).unwrap();
+        copy.release().unwrap();
+        copy.input(&vec![b'y'; 1 + length], 1).unwrap();
+    }
+    assert!(rig.lines.of("response").is_empty());
+    let early = named(&rig.lines.of("output"), "chunks").len();
+    assert!(early > 1000 - 2 * records::MAX_CHUNKS, "named before the end: {early}");
+    finish(&mut copy).await;
+    let entries = [rig.lines.of("output"), rig.lines.of("response")].concat();
+    assert!(entries.iter().all(|it| it["data"].is_null() && it["command"] == copy.number()));
+    assert_eq!(named(&entries, "chunks"), Vec::from_iter(20_000..21_000));
+    assert_eq!(named(&entries, "input_chunks"), Vec::from_iter(1..=1000));
+    let parts: Vec<_> = rig.lines.of("output").iter().map(|it| it["part"].clone()).collect();
+    assert_eq!(parts, (0..parts.len()).map(Value::from).collect::<Vec<_>>());
+
+    // An exchange that is dropped names what is complete.
+    let mut copy = submit(&session, Draft::default());
+    for length in 0..10 {
+        copy.answer(&vec![b'x'; 20_000 + length]).unwrap();
+    }
+    drop(copy);
+    finish(&mut submit(&session, Draft::default())).await;
+    let lost = rig.lines.of("response").into_iter().find(|it| it["outcome"] == "lost").unwrap();
+    assert!(!named(&[lost], "chunks").is_empty());
 }
 
 #[tokio::test]

@@ -71,7 +71,14 @@ pub trait Recording: Send {
     /// How far it has got, for holding answers back until then.
     fn progress(&self) -> Arc<dyn Progress>;
 
-    /// Ends the recording: every object is durable and named. To be polled until ready.
+    /// Takes the objects that are complete and durable by now, in order, each once: so that an
+    /// entry can name them before the recording ends. None, where a recording is one object.
+    fn sealed(&mut self) -> Vec<Object> {
+        Vec::new()
+    }
+
+    /// Ends the recording: every object is durable and named; gives those that
+    /// [`sealed`](Recording::sealed) didn't. To be polled until ready.
     ///
     /// # Errors
     /// [`JournalError::Failed`] if it can't be kept.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use audit_sink::store::{ChunkDir, ChunkError, ChunkWriter, Publisher};
+use audit_sink::store::{ChunkDir, ChunkError, ChunkRef, ChunkWriter, Publisher};
 use audit_sink::{AppendError, Log, Ticket, WaitError, Waiter};
 use bytes::{Bytes, BytesMut};
 
@@ -175,15 +175,15 @@ impl Recording for LocalRecording {
         self.spool.clone()
     }
 
+    fn sealed(&mut self) -> Vec<Object> {
+        self.spool.lock().writer.take_sealed().iter().map(object).collect()
+    }
+
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Object>, JournalError>> {
         let mut inner = self.spool.lock();
         ready!(inner.poll_drain(cx))?;
         inner.writer.finish();
         let chunks = ready!(inner.writer.poll_finished(cx)).map_err(failed)?;
-        let object = |chunk: &audit_sink::store::ChunkRef| Object {
-            sha256: *chunk.sha256.as_bytes(),
-            bytes: u64::from(chunk.len),
-        };
         Poll::Ready(Ok(chunks.iter().map(object).collect()))
     }
 }
@@ -194,6 +194,10 @@ impl Progress for Spool {
         ready!(inner.poll_drain(cx))?;
         inner.writer.poll_written(offset, cx).map_err(failed)
     }
+}
+
+fn object(chunk: &ChunkRef) -> Object {
+    Object { sha256: *chunk.sha256.as_bytes(), bytes: u64::from(chunk.len) }
 }
 
 fn failed(error: ChunkError) -> JournalError {

@@ -292,16 +292,22 @@ pub struct Data<'a> {
     pub base64: Str<'a>,
 }
 
-/// A part of an answer, recorded before its release.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A part of an answer: recorded before its release, or the names of chunks that are full.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Output<'a> {
     /// The command it answers.
     pub command: u64,
     /// The part's number within the answer, from 0.
     pub part: u64,
     /// The part.
-    #[serde(borrow)]
-    pub data: Data<'a>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data<'a>>,
+    /// The answer's next chunks, in order; no `data` follows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chunks: Vec<Chunk<'a>>,
+    /// The next chunks of what the client sent as COPY data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub input_chunks: Vec<Chunk<'a>>,
 }
 
 /// The result of one statement of a command.
@@ -352,10 +358,11 @@ pub struct Response<'a> {
     /// Only at recording level `full`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Data<'a>>,
-    /// The answer's chunks, in order, where it is too large for entries.
+    /// The answer's (last) chunks, in order, where it is too large for entries. More than
+    /// [`MAX_CHUNKS`](crate::MAX_CHUNKS) are named by `output` entries before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chunks: Vec<Chunk<'a>>,
-    /// The chunks of what the client sent as COPY data.
+    /// The (last) chunks of what the client sent as COPY data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub input_chunks: Vec<Chunk<'a>>,
     /// What the protocol adds. For SSH, as far as they apply: `exit_status`, `signal`,

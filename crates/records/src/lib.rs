@@ -12,7 +12,7 @@
 //! | `auth_failure` | a client was refused before a session existed | [`AuthFailure`] |
 //! | `session_start`, `session_end` | a session begins or ends | [`SessionStart`], [`SessionEnd`] |
 //! | `command` | **before** a command reaches its target, and for every refusal | [`Command`] |
-//! | `output` | a part of an answer that was released before the answer's end | [`Output`] |
+//! | `output` | a part of an answer that was released before the answer's end, or names of its chunks | [`Output`] |
 //! | `response` | a command's outcome | [`Response`] |
 //!
 //! A `command` is joined to its `response` by (`session`, `command`); `command` numbers rise
@@ -52,6 +52,10 @@ pub const MAX_ENTRY_BYTES: usize = 65_535;
 /// The most answer bytes kept inside one entry, before base64. What is larger goes to chunk
 /// objects. Base64 makes 48 KiB of this at most, which leaves room for the entry's other fields.
 pub const MAX_INLINE_BYTES: usize = 16 * 1024;
+
+/// The most chunks that one entry names of one stream. A name takes about 95 bytes of the entry,
+/// and an entry may name those of two streams.
+pub const MAX_CHUNKS: usize = 64;
 
 /// One entry of the log.
 #[derive(Debug, Clone)]

@@ -1,15 +1,19 @@
-//! A large transfer each way by `exec`, byte for byte, with the record's hash equal to the
-//! file's. `GREFFIER_BULK_MIB` makes it larger: `cargo xtask suites ssh-bulk` moves 1 GiB. The
-//! same by sftp and scp, with each file's hash: `files.rs` and `scp.rs`.
+//! A large transfer each way by `exec`, `scp` (the SFTP protocol) and `scp -O`, byte for byte,
+//! with the record's hash equal to the file's. `GREFFIER_BULK_MIB` makes them larger:
+//! `cargo xtask suites ssh-bulk` moves 1 GiB each time. With `GREFFIER_BULK_MIB` they are to run
+//! one after the other: memory is measured for the whole program.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod rig;
 
 use std::fs::File;
+use std::path::Path;
 use std::process::Command;
 
 use rig::tools::{commands, good, response};
 use rig::{Plan, Rig};
+use serde_json::Value;
+use ssh::{Allow, ChannelRules};
 use testbed::{Sshd, SshdOptions, require};
 
 /// What is moved each way if nothing else is said, in MiB.
@@ -24,20 +28,64 @@ fn peak() -> u64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-fn sha256sum(path: &std::path::Path) -> String {
+fn sha256sum(path: &Path) -> String {
     good(Command::new("sha256sum").arg(path)).out.split(' ').next().unwrap().to_owned()
+}
+
+fn mib() -> u64 {
+    std::env::var("GREFFIER_BULK_MIB").map_or(MIB, |mib| mib.parse().unwrap())
+}
+
+/// Writes a file that nothing compresses, and gives its SHA-256.
+fn file(path: &Path) -> String {
+    let mut noise = std::io::Read::take(File::open("/dev/urandom").unwrap(), mib() << 20);
+    std::io::copy(&mut noise, &mut File::create(path).unwrap()).unwrap();
+    sha256sum(path)
+}
+
+fn memory_stayed_flat(what: &str) {
+    let peak = peak();
+    println!("{} MiB each way by {what}; at most {peak} KiB resident", mib());
+    assert!(peak < MOST_KIB, "{peak} KiB");
+}
+
+#[test]
+fn a_large_file_each_way_is_equal_and_its_hash_is_on_record() {
+    let Some(sshd) = require(Sshd::start(&SshdOptions::default())) else { return };
+    let allow = Allow { sftp: true, scp: true, ..Allow::default() };
+    let rules = ChannelRules { allow, ..ChannelRules::default() };
+    for (option, via) in [("-s", "sftp"), ("-O", "scp")] {
+        let rig = Rig::with(&sshd, Plan { rules: rules.clone(), ..Plan::default() });
+        let at = |name: &str| rig.dir.path().join(name);
+        let (from, there, back) = (at("from"), at("there"), at("back"));
+        let sum = file(&from);
+        let remote = format!("gw:{}", there.display());
+        let (from, to) = (from.display().to_string(), back.display().to_string());
+        for args in [[option, "-q", &from, &remote], [option, "-q", &remote, &to]] {
+            good(rig.program("scp", &rig.token("alice")).args(args));
+        }
+        assert_eq!((sha256sum(&there), sha256sum(&back)), (sum.clone(), sum.clone()));
+        rig.settle();
+        let runs = commands(&rig, via);
+        for (operation, way) in [("open-write", "written"), ("open-read", "read")] {
+            let run = runs.iter().find(|run| run["operation"] == operation).unwrap();
+            let details = response(&rig, run)["details"].clone();
+            assert_eq!(details[format!("{way}_sha256")], sum);
+            assert_eq!(details[format!("{way}_bytes")], (mib() << 20).to_string());
+            assert_eq!(details["whole"], "true", "{details}");
+        }
+        memory_stayed_flat(via);
+    }
 }
 
 #[test]
 fn a_large_transfer_each_way_is_equal_and_its_hash_is_on_record() {
     let Some(sshd) = require(Sshd::start(&SshdOptions::default())) else { return };
-    let mib = std::env::var("GREFFIER_BULK_MIB").map_or(MIB, |mib| mib.parse().unwrap());
+    let mib = mib();
     let rig = Rig::with(&sshd, Plan::default());
     let at = |name: &str| rig.dir.path().join(name);
     let (from, there, back) = (at("from"), at("there"), at("back"));
-    let mut noise = std::io::Read::take(File::open("/dev/urandom").unwrap(), mib << 20);
-    std::io::copy(&mut noise, &mut File::create(&from).unwrap()).unwrap();
-    let sum = sha256sum(&from);
+    let sum = file(&from);
     let mut up = rig.ssh_command();
     up.args(["gw", &format!("cat > {}", there.display())]).stdin(File::open(&from).unwrap());
     let ended = up.status().unwrap();
@@ -53,7 +101,16 @@ fn a_large_transfer_each_way_is_equal_and_its_hash_is_on_record() {
     assert_eq!(response(&rig, &runs[0])["input_bytes"], mib << 20);
     assert_eq!(response(&rig, &runs[1])["details"]["stdout_sha256"], sum);
     assert_eq!(response(&rig, &runs[1])["bytes"], mib << 20);
-    let peak = peak();
-    println!("{mib} MiB each way; at most {peak} KiB resident");
-    assert!(peak < MOST_KIB, "{peak} KiB");
+    // All of it is in objects that entries name, few by each.
+    let kept = |run: &Value, chunks: &str| -> u64 {
+        let mut entries = rig.entries_of("output");
+        entries.retain(|it| it["session"] == run["session"] && it["command"] == run["command"]);
+        entries.push(response(&rig, run));
+        let named = entries.iter().filter_map(|it| it[chunks].as_array());
+        let each = named.inspect(|it| assert!(it.len() <= records::MAX_CHUNKS)).flatten();
+        each.map(|it| it["bytes"].as_u64().unwrap()).sum()
+    };
+    assert_eq!(kept(&runs[0], "input_chunks"), mib << 20);
+    assert!(kept(&runs[1], "chunks") > mib << 20);
+    memory_stayed_flat("exec");
 }

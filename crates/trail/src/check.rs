@@ -100,6 +100,7 @@ async fn chunks_of(
     };
     let (first, second): (&[Chunk<'_>], &[Chunk<'_>]) = match &entry.body {
         Body::Command(command) => (&command.text_chunks, &command.parameter_chunks),
+        Body::Output(output) => (&output.chunks, &output.input_chunks),
         Body::Response(response) => (&response.chunks, &response.input_chunks),
         _ => return Ok(()),
     };

@@ -69,7 +69,8 @@ impl Joiner {
                 if self.keep_answers
                     && let Some((_, parts)) = self.pending.get_mut(&(session, output.command))
                 {
-                    parts.extend(inline(&output.data));
+                    parts.extend(output.data.as_ref().and_then(inline));
+                    parts.extend(output.chunks.iter().map(chunk));
                 }
                 Vec::new()
             }
@@ -343,7 +344,7 @@ mod tests {
         assert!(push(&mut joiner, 0, "s", command(1, "allow")).is_empty());
         assert!(push(&mut joiner, 1, "t", command(1, "allow")).is_empty());
         let part = Data { media: "m".into(), base64: "YQ==".into() };
-        let output = Body::Output(Output { command: 1, part: 0, data: part });
+        let output = Body::Output(Output { command: 1, data: Some(part), ..Output::default() });
         assert!(push(&mut joiner, 2, "t", output).is_empty());
         let items = push(&mut joiner, 3, "t", response(1));
         let done = exchange(&items);

@@ -2,7 +2,7 @@
 //! of one part.
 
 use audit_sink::store::{Entries, LogStore, Reader};
-use records::{Body, Entry};
+use records::{Body, Chunk, Data, Entry};
 use tlog::Verifier;
 
 use crate::ReadError;
@@ -15,7 +15,7 @@ pub struct Parts {
     entries: Option<Entries>,
     session: String,
     command: u64,
-    /// The last parts, that the outcome names, in reverse.
+    /// The parts that the last entry names, in reverse.
     last: Vec<Part>,
 }
 
@@ -61,14 +61,13 @@ impl Parts {
             }
             match body {
                 Body::Output(output) if output.command == self.command => {
-                    if let Some(part) = join::inline(&output.data) {
+                    self.named(output.data.as_ref(), &output.chunks);
+                    if let Some(part) = self.last.pop() {
                         return Ok(Some(part));
                     }
                 }
                 Body::Response(response) if response.command == self.command => {
-                    self.last.extend(response.chunks.iter().map(join::chunk));
-                    self.last.extend(response.data.as_ref().and_then(join::inline));
-                    self.last.reverse();
+                    self.named(response.data.as_ref(), &response.chunks);
                     self.entries = None;
                     return Ok(self.last.pop());
                 }
@@ -78,5 +77,11 @@ impl Parts {
         }
         self.entries = None;
         Ok(None)
+    }
+
+    fn named(&mut self, data: Option<&Data<'_>>, chunks: &[Chunk<'_>]) {
+        self.last = chunks.iter().map(join::chunk).collect();
+        self.last.extend(data.and_then(join::inline));
+        self.last.reverse();
     }
 }

@@ -148,8 +148,14 @@ impl ChunkWriter {
         }
     }
 
-    /// After [`ChunkWriter::finish`]: ready when every chunk is sealed and durable, with their
-    /// references in order.
+    /// Takes the references of the chunks that are sealed and durable by now, in order, each
+    /// once.
+    pub fn take_sealed(&mut self) -> Vec<ChunkRef> {
+        std::mem::take(&mut lock(&self.shared.state).chunks)
+    }
+
+    /// After [`ChunkWriter::finish`]: ready when every chunk is sealed and durable, with the
+    /// references that were not [taken](ChunkWriter::take_sealed), in order.
     ///
     /// # Errors
     /// What ended this writer or the folder: the response is then not on record.
