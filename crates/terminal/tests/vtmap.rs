@@ -111,6 +111,22 @@ fn overwriting_hides_nothing() {
     assert_eq!(masked("12\r34\r\n"), "12\r34\r\n");
 }
 
+/// A fuzzer's find: whether the bytes of a line that was left are still there is chance.
+#[test]
+fn a_repetition_in_another_line_masks_nothing_of_the_first() {
+    let text = "1\r\n\x1b[15b x\r\n";
+    for piece in 1..=text.len() {
+        assert_eq!(masked_at(text.as_bytes(), 80, piece).0, text);
+    }
+}
+
+/// A property's find: a pager shows what is underlined, a screen the underline alone.
+#[test]
+fn an_underline_over_a_character_is_read_both_ways() {
+    assert_eq!(masked("5\x08_4111111111111111\r\n"), format!("5\x08_{}\r\n", "*".repeat(16)));
+    assert_eq!(masked("411111111111111\x08_1\r\n").matches('1').count(), 0);
+}
+
 #[test]
 fn rows_that_wrap_are_joined() {
     let before = "x".repeat(70);

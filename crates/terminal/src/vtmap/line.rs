@@ -23,9 +23,11 @@ pub(super) struct Cell {
     pub(super) shown: Option<char>,
     /// The last print in it.
     pub(super) last: u32,
+    /// An underline was printed over what it shows: a pager shows both, a screen the underline.
+    pub(super) under: bool,
 }
 
-const BLANK: Cell = Cell { shown: Some(' '), last: NONE };
+const BLANK: Cell = Cell { shown: Some(' '), last: NONE, under: false };
 
 #[derive(Debug, Default)]
 pub(super) struct Line {
@@ -92,7 +94,7 @@ impl Line {
         last = self.print(Print { at, bytes, width, before: last, masked: false });
         for half in 0..usize::from(width) {
             let shown = (half == 0).then_some(c);
-            self.set(self.pos + half, Cell { shown, last });
+            self.set(self.pos + half, Cell { shown, last, under: false });
         }
         self.pos += usize::from(width);
     }
@@ -102,7 +104,7 @@ impl Line {
             Some(cell) => {
                 // An underline does not hide what it is under.
                 let kept = cell.shown.filter(|_| new.shown == Some('_') && cell.shown != Some(' '));
-                *cell = Cell { shown: kept.or(new.shown), ..new };
+                *cell = Cell { shown: kept.or(new.shown), under: kept.is_some(), ..new };
             }
             None => self.cells.push(new),
         }
@@ -128,7 +130,7 @@ impl Line {
     /// Blanks so many cells behind the cursor, or all behind `from` of the row.
     pub(super) fn blank(&mut self, from: usize, to: usize) {
         for cell in self.cells.iter_mut().take(to).skip(from) {
-            *cell = Cell { shown: BLANK.shown, last: cell.last };
+            *cell = Cell { last: cell.last, ..BLANK };
         }
     }
 

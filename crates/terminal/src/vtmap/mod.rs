@@ -97,8 +97,9 @@ pub struct Masker<F: Find> {
     /// The cursor's row, if a sequence said.
     row: Option<usize>,
     wraps: bool,
-    /// What was printed last, and where: a repetition is of that, wherever the cursor is.
-    printed: Option<(char, u64, u8)>,
+    /// What was printed last, its bytes, and its line's number: a repetition is of that, wherever
+    /// the cursor is.
+    printed: Option<(char, u64, u8, u64)>,
     /// Keys that the next characters echo.
     keys: VecDeque<(u64, u8, char)>,
 }
@@ -243,6 +244,11 @@ impl<F: Find> Masker<F> {
         &mut self.lines[last]
     }
 
+    /// The number of the cursor's line.
+    fn number(&self) -> u64 {
+        self.lines_gone + self.lines.len().saturating_sub(1) as u64
+    }
+
     fn token(&mut self, token: Token, end: u64) {
         match token {
             Token::Print(c, bytes) => self.print(c, end - u64::from(bytes), bytes),
@@ -266,9 +272,9 @@ impl<F: Find> Masker<F> {
         if width == 0 {
             return self.line().combine(at, bytes);
         }
-        self.printed = Some((c, at, bytes));
         self.wrap(width);
         self.before_change(Some(c), width);
+        self.printed = Some((c, at, bytes, self.number()));
         let key = match self.keys.front() {
             Some(&(at, bytes, key)) if key == c => {
                 self.keys.pop_front();
@@ -413,7 +419,9 @@ impl<F: Find> Masker<F> {
     }
 
     fn repeat(&mut self, times: u16) {
-        let Some((c, at, bytes)) = self.printed else { return };
+        let Some((c, at, bytes, line)) = self.printed else { return };
+        // Of a line that was left the bytes may be gone, or not: they are not masked any more.
+        let bytes = if line == self.number() { bytes } else { 0 };
         for _ in 0..times {
             self.print(c, at, bytes);
         }
@@ -467,24 +475,29 @@ impl<F: Find> Masker<F> {
     /// Asks about the cursor's line from a cell on, if there is something new in it. Whether the
     /// line `ends` there, as far as the finder is concerned.
     fn look(&mut self, from: usize, ends: bool) {
-        let number = self.lines_gone + self.lines.len().saturating_sub(1) as u64;
+        let number = self.number();
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         if let Some(line) = self.lines.back_mut()
             && std::mem::take(&mut line.fresh)
         {
-            let mut parts = vec![(from, line.cells.len())];
+            let mut parts = vec![(from, line.cells.len(), false)];
+            if line.cells.iter().skip(from).any(|cell| cell.under) {
+                parts.push((from, line.cells.len(), true));
+            }
             if !line.joints.is_empty() {
                 let starts = [0].into_iter().chain(line.joints.iter().copied());
                 let ends = line.joints.iter().copied().chain([line.cells.len()]);
-                parts.extend(starts.zip(ends).filter(|(start, _)| *start >= from));
+                let rows = starts.zip(ends).filter(|(start, _)| *start >= from);
+                parts.extend(rows.map(|(start, end)| (start, end, false)));
             }
-            for (start, end) in parts {
+            for (start, end, underlined) in parts {
                 let cells = line.cells.get(start..end).unwrap_or_default();
                 let blank = cells.iter().rev().take_while(|cell| cell.shown == Some(' ')).count();
                 let shown = if ends { cells.len() - blank } else { cells.len() };
                 for cell in cells.iter().take(shown) {
                     let Some(c) = cell.shown else { continue };
+                    let c = if underlined && cell.under { '_' } else { c };
                     text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
                     let print = Some((number, cell.last));
                     self.asked.push_back(Asked { print, bytes: c.len_utf8(), masked: false });
