@@ -22,17 +22,22 @@ fn all(events: &[Value], code: &str) -> String {
 /// A shell in which a command, a password and a size were given; what came to the client.
 fn shell(gateway: &Gateway) -> Vec<u8> {
     let mut terminal = Terminal::start(gateway, (100, 30), &[]);
-    terminal.until("a prompt", |screen| screen.ends_with(['$', '#']));
+    // What is typed before the prompt is there is shown apart from it.
+    let prompt = |screen: &str| screen.ends_with(['$', '#']);
+    terminal.until("a prompt", prompt);
     terminal.types("echo $((6*7)) done\r");
     terminal.until("an answer", |screen| screen.contains("42 done"));
+    terminal.until("a prompt", prompt);
     terminal.resize(90, 25);
     terminal.types("stty size\r");
     terminal.until("the size", |screen| screen.contains("25 90"));
+    terminal.until("a prompt", prompt);
     terminal.types("read -rs pw; echo got ${#pw}\r");
     terminal.until("no echo", |screen| screen.ends_with("got ${#pw}"));
     terminal.quiet();
     terminal.types("hunter2\r");
     terminal.until("it was read", |screen| screen.contains("got 7"));
+    terminal.until("a prompt", prompt);
     terminal.types("exit 3\r");
     let (seen, code) = terminal.end();
     assert_eq!(code, Some(3));
