@@ -1,8 +1,8 @@
 //! Every mistake in a configuration, at once.
 
 use crate::command::Vocabulary;
-use crate::config::{Config, Effect, OneOrMany, Rule};
-use crate::{cover, glob};
+use crate::config::{Config, Effect, Expected, OneOrMany, Range, Rule};
+use crate::{arguments, cover, glob};
 
 /// Most rules in a policy.
 pub const MAX_RULES: usize = 1000;
@@ -188,6 +188,7 @@ impl Findings<'_> {
                 self.dead(at, ".when.functions", message);
             }
         }
+        self.arguments(at, rule, &mine);
         if self.problems.len() > before {
             return;
         }
@@ -196,17 +197,78 @@ impl Findings<'_> {
                 && when.operations.as_ref().is_none_or(|ws| ws.iter().any(|w| has_operation(it, w)))
                 && when.flags.as_ref().is_none_or(|ws| ws.iter().any(|w| has_flag(it, w)))
                 && (when.functions.is_none() || rule.effect == Effect::Allow || it.calls)
+                && when.arguments.iter().flatten().all(|(name, _)| has_argument(it, name))
         };
         let empty =
             [&when.operations, &when.flags].iter().any(|it| it.as_ref().is_some_and(Vec::is_empty))
                 || when.class.as_ref().is_some_and(|it| it.words().is_empty());
         if !mine.is_empty() && !empty && !mine.iter().any(fits) {
-            let message = "no protocol has these classes, operations and flags together".to_owned();
+            let message = "no protocol has all of these words together".to_owned();
             self.dead(at, ".when", message);
         }
         if rule.principals.delegated == Some(false) && rule.principals.on_behalf_of.is_some() {
             let message = "`delegated = false` and `on_behalf_of` exclude each other".to_owned();
             self.dead(at, ".principals", message);
+        }
+    }
+
+    /// Arguments must be some protocol's, have something to fit, and be able to.
+    fn arguments(&mut self, at: usize, rule: &Rule, mine: &[Vocabulary]) {
+        const PATH: &str = ".when.arguments";
+        let Some(named) = &rule.when.arguments else { return };
+        if named.is_empty() {
+            let message = "no argument is named; leave it out to match anything".to_owned();
+            self.add(PATH, ProblemKind::Empty, message);
+        }
+        if named.len() > MAX_LIST_WORDS {
+            let message = format!("{} names, at most {MAX_LIST_WORDS} are allowed", named.len());
+            return self.add(PATH, ProblemKind::TooLarge, message);
+        }
+        if mine.iter().all(|it| it.arguments.is_empty()) {
+            return self.dead(at, PATH, "no protocol here has arguments".to_owned());
+        }
+        for (name, expected) in named {
+            if !mine.iter().any(|it| has_argument(it, name)) {
+                let known: Vec<&str> = mine.iter().flat_map(|it| it.arguments).copied().collect();
+                let message = format!("`{name}` names no argument; names begin with");
+                let message = format!("{message}: {}", known.join(", "));
+                self.add(PATH, ProblemKind::UnknownWord, message);
+            }
+            self.expected(name, expected);
+        }
+    }
+
+    fn expected(&mut self, name: &str, expected: &Expected) {
+        const PATH: &str = ".when.arguments";
+        let longest = glob::MAX_PATTERN_BYTES;
+        if name.len() > longest {
+            let message = format!("the name of an argument is longer than {longest} bytes");
+            self.add(PATH, ProblemKind::TooLarge, message);
+        }
+        match expected {
+            Expected::Patterns(patterns) => {
+                let patterns = patterns.words();
+                if patterns.is_empty() {
+                    let message = format!("an empty list matches nothing; write `{name} = \"*\"`");
+                    self.add(PATH, ProblemKind::Empty, message);
+                }
+                if patterns.len() > MAX_LIST_WORDS || patterns.iter().any(|it| it.len() > longest) {
+                    let message = format!(
+                        "`{name}` has more than {MAX_LIST_WORDS} patterns, or one of more than \
+                         {longest} bytes"
+                    );
+                    self.add(PATH, ProblemKind::TooLarge, message);
+                }
+            }
+            Expected::Range(Range { min: None, max: None }) => {
+                let message = format!("`{name}` needs `min`, `max` or both");
+                self.add(PATH, ProblemKind::Empty, message);
+            }
+            Expected::Range(Range { min: Some(min), max: Some(max) }) if min > max => {
+                let message = format!("`{name}`: no number is from {min} to {max}");
+                self.add(PATH, ProblemKind::Unreachable, message);
+            }
+            Expected::Range(_) => {}
         }
     }
 
@@ -285,4 +347,8 @@ fn has_flag(vocabulary: &Vocabulary, word: &str) -> bool {
 fn has_operation(vocabulary: &Vocabulary, pattern: &str) -> bool {
     vocabulary.operations.is_empty()
         || vocabulary.operations.iter().any(|it| glob::matches_any_case(pattern, it))
+}
+
+fn has_argument(vocabulary: &Vocabulary, name: &str) -> bool {
+    vocabulary.arguments.iter().any(|prefix| arguments::may_begin(name, prefix))
 }

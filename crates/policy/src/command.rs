@@ -62,6 +62,16 @@ pub struct Call<'a> {
     pub harmless: bool,
 }
 
+/// A field of what is asked for: of a request's body, a header, an argument of a tool.
+#[derive(Debug, Clone, Copy)]
+pub struct Argument<'a> {
+    /// Its name as the protocol writes it: `body.amount`, `header.x-env`, `arg.path`. One name may
+    /// occur several times, as the elements of a JSON array do.
+    pub name: &'a str,
+    /// Its value as text: a string without quotes, a number as it was written, `true`, `null`.
+    pub value: &'a str,
+}
+
 /// One thing a command does: a SQL statement, a file operation, an API call.
 #[derive(Debug, Clone, Copy)]
 pub struct Action<'a> {
@@ -78,10 +88,16 @@ pub struct Action<'a> {
     pub calls: &'a [Call<'a>],
     /// Flags that are set.
     pub flags: &'a [&'a str],
+    /// Its arguments, every one that could be read.
+    pub arguments: &'a [Argument<'a>],
+    /// How the names begin of arguments that may be there and could not be read: `body.` of a
+    /// body that is too large or not JSON. A rule that names one of them is not sure to hold, so
+    /// an allow rule doesn't match and a deny rule does.
+    pub unread: &'a [&'a str],
 }
 
 impl<'a> Action<'a> {
-    /// An action without calls, resources and flags.
+    /// An action without calls, resources, flags and arguments.
     #[must_use]
     pub const fn plain(operation: &'a str, class: &'a str) -> Self {
         Self {
@@ -91,6 +107,8 @@ impl<'a> Action<'a> {
             resources: &[],
             calls: &[],
             flags: &[],
+            arguments: &[],
+            unread: &[],
         }
     }
 }
@@ -119,4 +137,6 @@ pub struct Vocabulary {
     pub flags: &'static [&'static str],
     /// Whether its actions call anything, so that `functions` has a meaning.
     pub calls: bool,
+    /// How the names of its arguments begin: `body.`, `header.`; empty if it has none.
+    pub arguments: &'static [&'static str],
 }

@@ -1,5 +1,7 @@
 //! Rules as they are written in the configuration.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The `[policy]` table.
@@ -121,6 +123,44 @@ pub struct When {
     /// Any of these flags, in the protocol's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flags: Option<Vec<String>>,
+    /// What arguments must be: names as the protocol writes them (`arg.path`, `body.amount`,
+    /// `header.x-env`; wildcards allowed), each with patterns for its value or a range. Every name
+    /// that is written must hold. Arguments that no name is written for are not looked at.
+    ///
+    /// On an allow rule: the argument must be there, and *every* occurrence must fit (also those
+    /// whose name differs in the case of letters only, which some targets take for the same). A
+    /// value with `..` in the place of a folder, also written as `%2e%2e`, fits no pattern but `*`
+    /// and itself. Arguments that could not be read fit nothing.
+    ///
+    /// On a deny rule: it matches when *any* occurrence fits, in any case of the name, as written
+    /// or as the path that it leads to (`/srv/../etc/x` is `/etc/x`); a range also fits what is no
+    /// number; and arguments that could not be read fit everything. An argument that isn't there
+    /// fits nothing: to refuse what lacks one, allow only what has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<BTreeMap<String, Expected>>,
+}
+
+/// What an argument's value must be: `["/srv/*", "/tmp/*"]`, `"prod"`, `{ min = 1, max = 100 }`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Expected {
+    /// Any of these patterns, wildcards allowed, case counts.
+    Patterns(OneOrMany),
+    /// A number within bounds.
+    Range(Range),
+}
+
+/// Numbers from `min` to `max`, both included; at least one of them. Compared by value and
+/// exactly: `1e2` is 100, and 100.0000000000000001 is more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<i64>,
+    /// The most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<i64>,
 }
 
 /// How a resource is used, in a rule.

@@ -5,7 +5,7 @@
 //! may say no where the answer is yes: what is reported is certain, what is not may still be dead.
 
 use crate::config::{AccessWord, Effect, OneOrMany, Rule};
-use crate::glob;
+use crate::{arguments, glob};
 
 /// Most cells a rule is cut into; a rule with more is compared as a whole.
 const MAX_CELLS: usize = 1024;
@@ -100,6 +100,7 @@ fn covers(wide: &Rule, narrow: &Rule) -> bool {
         && lists(x.flags.as_deref(), y.flags.as_deref(), equal)
         && functions(wide, narrow)
         && resources(wide, narrow)
+        && arguments(wide, narrow)
 }
 
 /// A rule that goes by the class as it stands takes less than one that goes by two.
@@ -157,4 +158,23 @@ fn resources(wide: &Rule, narrow: &Rule) -> bool {
         glob::covers(wide, narrow) && (glob::has_last_name(wide) || !glob::has_last_name(narrow))
     };
     used(narrow.when.access) && lists(Some(x.unwrap_or(&all)), Some(y.unwrap_or(&all)), covers)
+}
+
+/// An allow rule asks for every occurrence, a deny rule for any; every name that is written holds.
+fn arguments(wide: &Rule, narrow: &Rule) -> bool {
+    let Some(named) = &wide.when.arguments else { return true };
+    let Some(less) = &narrow.when.arguments else { return false };
+    let (wide_allows, narrow_allows) =
+        (wide.effect == Effect::Allow, narrow.effect == Effect::Allow);
+    if wide_allows && !narrow_allows {
+        return false;
+    }
+    // What an allow rule says of all of many names, one of fewer names does not say.
+    let same = |wide: &str, narrow: &str| match wide_allows {
+        true => wide == narrow,
+        false => arguments::names_cover(wide, narrow),
+    };
+    named.iter().all(|(name, expected)| {
+        less.iter().any(|(own, value)| same(name, own) && expected.covers(value, wide_allows))
+    })
 }

@@ -7,7 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use crate::check::{Known, Problem, check};
 use crate::command::{Access, Action, Call, Command, Naming, Resource, Subject};
 use crate::config::{AccessWord, Config, Effect, Fallback, OneOrMany, Rule};
-use crate::glob;
+use crate::{arguments, glob};
 
 /// The rule name in a verdict that the default gave.
 pub const DEFAULT_RULE: &str = "default";
@@ -184,6 +184,7 @@ fn matches(rule: &Rule, who: &Subject<'_>, command: &Command<'_>, action: &Actio
         && any(when.flags.as_deref(), |flag| action.flags.contains(&flag))
         && calls_match(rule, action.calls)
         && resources_match(rule, action.resources)
+        && arguments::hold(rule, action)
 }
 
 /// An allow rule goes by the class as it stands, unless it vouches for what is called; any other

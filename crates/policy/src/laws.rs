@@ -1,11 +1,13 @@
 //! Laws that hold for any rules and any commands.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use crate::{
-    Access, AccessWord, Action, Call, Command, Config, DEFAULT_RULE, Effect, Fallback, Known,
-    Naming, OneOrMany, Policy, Principals, Resource, Rule, Subject, Verdict, Vocabulary, When,
-    check,
+    Access, AccessWord, Action, Argument, Call, Command, Config, DEFAULT_RULE, Effect, Expected,
+    Fallback, Known, Naming, OneOrMany, Policy, Principals, Range, Resource, Rule, Subject,
+    Verdict, Vocabulary, When, check,
 };
 
 const WORDS: &[Vocabulary] = &[
@@ -15,6 +17,7 @@ const WORDS: &[Vocabulary] = &[
         operations: &["SELECT", "DELETE", "DROP TABLE"],
         flags: &["missing_where", "multi"],
         calls: true,
+        arguments: &[],
     },
     Vocabulary {
         protocol: "ssh",
@@ -22,6 +25,7 @@ const WORDS: &[Vocabulary] = &[
         operations: &[],
         flags: &["pty"],
         calls: false,
+        arguments: &["arg.", "env."],
     },
 ];
 const TARGETS: &[&str] = &["a", "ab", "b"];
@@ -59,6 +63,17 @@ fn principals() -> impl Strategy<Value = Principals> {
         })
 }
 
+fn arguments() -> impl Strategy<Value = Option<BTreeMap<String, Expected>>> {
+    let bound = || prop::option::of(0_i64..4);
+    let expected = prop_oneof![
+        3 => words_of(&["/a/*", "/a/b", "*", "/*", "a/../b", "2"])
+            .prop_map(|it| Expected::Patterns(it.unwrap_or(OneOrMany::One("*".to_owned())))),
+        1 => (bound(), bound()).prop_map(|(min, max)| Expected::Range(Range { min, max })),
+    ];
+    let name = one_of(&["arg.x", "arg.*", "arg.y", "env.x", "*", "ARG.X"]);
+    prop::option::weighted(0.4, prop::collection::btree_map(name, expected, 1..3))
+}
+
 fn when() -> impl Strategy<Value = When> {
     (
         words_of(&["sql", "ssh"]),
@@ -71,16 +86,20 @@ fn when() -> impl Strategy<Value = When> {
         ),
         some_of(&["missing_where", "multi", "pty"]),
         some_of(&["s.f", "s.*", "f", "*", "?.g"]),
+        arguments(),
     )
-        .prop_map(|(protocol, class, operations, resources, access, flags, functions)| When {
-            protocol,
-            class,
-            operations,
-            resources,
-            access,
-            functions,
-            flags,
-        })
+        .prop_map(
+            |(protocol, class, operations, resources, access, flags, functions, arguments)| When {
+                protocol,
+                class,
+                operations,
+                resources,
+                access,
+                functions,
+                flags,
+                arguments,
+            },
+        )
 }
 
 fn rules() -> impl Strategy<Value = Config> {
@@ -142,6 +161,8 @@ struct What {
     resources: Vec<(String, bool, Naming)>,
     calls: Vec<(String, bool)>,
     flags: Vec<&'static str>,
+    arguments: Vec<(String, String)>,
+    unread: Vec<&'static str>,
 }
 
 fn naming() -> impl Strategy<Value = Naming> {
@@ -158,18 +179,30 @@ fn what() -> impl Strategy<Value = What> {
         ),
         prop::collection::vec((one_of(&["s.f", "f", "t.g", "g"]), any::<bool>()), 0..3),
         prop::collection::vec(prop::sample::select(&["missing_where", "multi", "pty"][..]), 0..2),
+        prop::collection::vec(
+            (
+                one_of(&["arg.x", "arg.X", "arg.y", "env.x"]),
+                one_of(&["/a/b", "/a/../b", "/b", "//a/c", "a/../b", "2", "0.2e1", "3.5", "x"]),
+            ),
+            0..4,
+        ),
+        prop::collection::vec(prop::sample::select(&["arg.", "env.", "arg.x."][..]), 0..2),
     )
-        .prop_map(|(operation, class_without_calls, resources, calls, flags)| What {
-            operation,
-            class: match class_without_calls.as_str() {
-                "read" if calls.iter().any(|(_, harmless)| !harmless) => "write".to_owned(),
-                same => same.to_owned(),
+        .prop_map(
+            |(operation, class_without_calls, resources, calls, flags, arguments, unread)| What {
+                operation,
+                class: match class_without_calls.as_str() {
+                    "read" if calls.iter().any(|(_, harmless)| !harmless) => "write".to_owned(),
+                    same => same.to_owned(),
+                },
+                class_without_calls,
+                resources,
+                calls,
+                flags,
+                arguments,
+                unread,
             },
-            class_without_calls,
-            resources,
-            calls,
-            flags,
-        })
+        )
 }
 
 /// Judges actions as one command.
@@ -200,17 +233,24 @@ fn judge(policy: &Policy, who: &Who, protocol: &str, target: &str, actions: &[Wh
                 .collect()
         })
         .collect();
+    let arguments: Vec<Vec<Argument<'_>>> = actions
+        .iter()
+        .map(|it| it.arguments.iter().map(|(name, value)| Argument { name, value }).collect())
+        .collect();
     let actions: Vec<Action<'_>> = actions
         .iter()
         .zip(&resources)
         .zip(&calls)
-        .map(|((it, resources), calls)| Action {
+        .zip(&arguments)
+        .map(|(((it, resources), calls), arguments)| Action {
             operation: &it.operation,
             class: &it.class,
             class_without_calls: &it.class_without_calls,
             resources,
             calls,
             flags: &it.flags,
+            arguments,
+            unread: &it.unread,
         })
         .collect();
     policy.judge(&who.subject(), &Command { protocol, target, actions: &actions })
@@ -245,6 +285,8 @@ proptest! {
             let own = words.classes.contains(&what.class.as_str())
                 && (words.operations.is_empty() || words.operations.contains(&what.operation.as_str()))
                 && (words.calls || what.calls.is_empty())
+                && (!words.arguments.is_empty()
+                    || what.arguments.is_empty() && what.unread.is_empty())
                 && what.flags.iter().all(|flag| words.flags.contains(flag));
             if own {
                 let verdict = judge(&policy, who, protocol, target, std::slice::from_ref(what));
@@ -331,6 +373,57 @@ proptest! {
         prop_assert_eq!(by(&deny("functions = ['f']")).is_allow(), !f);
         let may = what.calls.iter().any(|(name, ok)| name == "s.f" || name == "f" && !ok);
         prop_assert_eq!(by(&deny("functions = ['s.f']")).is_allow(), !may);
+    }
+
+    /// Arguments that can't be read let nothing more through, whatever the rules are.
+    #[test]
+    fn what_is_not_read_is_the_worst(config in rules(), who in who(), what in what()) {
+        let policy = Policy::unchecked(&config);
+        let read = What { unread: Vec::new(), ..what.clone() };
+        let by = |it: What| severity(&judge(&policy, &who, "ssh", "a", &[it]));
+        prop_assert!(by(what) >= by(read));
+    }
+
+    /// An allow rule wants its argument, and every occurrence of it; a deny rule any that may be.
+    #[test]
+    fn every_occurrence_or_any(who in who(), what in what()) {
+        let by = |rule: &str| {
+            let config: Config = toml::from_str(rule).unwrap();
+            judge(&Policy::unchecked(&config), &who, "ssh", "a", std::slice::from_ref(&what))
+                .is_allow()
+        };
+        let own: Vec<(&str, &str)> = what
+            .arguments
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("arg.x"))
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
+        // The rule's name doesn't lie below `arg.x.`.
+        let unread = what.unread.contains(&"arg.");
+        let inside = |value: &str| value.starts_with("/a/") && !value.contains("..");
+        let allowed = !unread
+            && own.iter().any(|(name, _)| *name == "arg.x")
+            && own.iter().all(|(_, value)| inside(value));
+        let allow = "[[rule]]\nname = 'x'\neffect = 'allow'\n";
+        prop_assert_eq!(by(&format!("{allow}when = {{ arguments = {{ 'arg.x' = '/a/*' }} }}")), allowed);
+        let leads = |value: &str| value.starts_with("/a/") && value != "/a/../b" || value == "//a/c";
+        let denied = unread || own.iter().any(|(_, value)| leads(value) || *value == "/a/../b");
+        let deny = "default = 'allow'\n[[rule]]\nname = 'x'\neffect = 'deny'\n";
+        prop_assert_eq!(by(&format!("{deny}when = {{ arguments = {{ 'arg.x' = '/a/*' }} }}")), !denied);
+        let two = |value: &str| value == "2" || value == "0.2e1";
+        let exactly = "when = { arguments = { 'arg.x' = { min = 2, max = 2 } } }";
+        let allowed = !unread
+            && own.iter().any(|(name, _)| *name == "arg.x")
+            && own.iter().all(|(_, value)| two(value));
+        prop_assert_eq!(by(&format!("{allow}{exactly}")), allowed);
+        // What is no number may be any.
+        let denied = unread || own.iter().any(|(_, value)| *value != "3.5");
+        prop_assert_eq!(by(&format!("{deny}{exactly}")), !denied);
+        // Two names: both must hold.
+        let other = what.arguments.iter().any(|(name, _)| name == "arg.y");
+        let denied = unread || !own.is_empty() && other;
+        let both = "when = { arguments = { 'arg.x' = '*', 'arg.y' = '*' } }";
+        prop_assert_eq!(by(&format!("{deny}{both}")), !denied);
     }
 
     /// The digest tells policies apart and is the same for the same rules.

@@ -14,6 +14,11 @@
 //! takes that code for the worst it may be, so a rule that allows reads does not allow
 //! `SELECT wipe()`; the `functions` of an allow rule name the code that its author vouches for.
 //!
+//! An action may have [`Argument`]s: fields of a request, what a tool is called with. A rule's
+//! `arguments` names those it looks at. An allow rule wants each of them there and every
+//! occurrence fitting; a deny rule matches as soon as one occurrence may fit, and also when the
+//! arguments could not be read ([`Action::unread`]).
+//!
 //! The crate knows no protocol: classes, operations and flags are words that each protocol brings
 //! in a [`Vocabulary`]. [`check`] reports every mistake in a configuration, also rules that can
 //! never fire; [`Policy::compile`] refuses a configuration with any.
@@ -36,6 +41,7 @@
 //! "#).unwrap();
 //! let words = Vocabulary {
 //!     protocol: "postgres", classes: &["read", "write"], operations: &[], flags: &[], calls: true,
+//!     arguments: &[],
 //! };
 //! let known = Known { vocabularies: &[words], targets: None, kinds: None };
 //! let policy = Policy::compile(&config, &known).unwrap();
@@ -50,6 +56,7 @@
 //! assert_eq!((&*rule, reason.as_deref()), ("no-payroll", Some("ask the finance team")));
 //! ```
 
+mod arguments;
 mod check;
 mod command;
 mod config;
@@ -60,6 +67,8 @@ mod judge;
 mod laws;
 
 pub use check::{Known, MAX_LIST_WORDS, MAX_RULES, Problem, ProblemKind, check};
-pub use command::{Access, Action, Call, Command, Naming, Resource, Subject, Vocabulary};
-pub use config::{AccessWord, Config, Effect, Fallback, OneOrMany, Principals, Rule, When};
+pub use command::{Access, Action, Argument, Call, Command, Naming, Resource, Subject, Vocabulary};
+pub use config::{
+    AccessWord, Config, Effect, Expected, Fallback, OneOrMany, Principals, Range, Rule, When,
+};
 pub use judge::{DEFAULT_RULE, Policy, Verdict};

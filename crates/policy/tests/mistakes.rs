@@ -10,6 +10,7 @@ const WORDS: &[Vocabulary] = &[
         operations: &["SELECT", "DELETE", "COPY", "DROP TABLE"],
         flags: &["missing_where"],
         calls: true,
+        arguments: &[],
     },
     Vocabulary {
         protocol: "ssh",
@@ -17,6 +18,15 @@ const WORDS: &[Vocabulary] = &[
         operations: &[],
         flags: &["pty"],
         calls: false,
+        arguments: &[],
+    },
+    Vocabulary {
+        protocol: "mcp",
+        classes: &["tool"],
+        operations: &[],
+        flags: &[],
+        calls: false,
+        arguments: &["arg.", "header."],
     },
 ];
 
@@ -40,6 +50,7 @@ fn rule(name: &str, effect: &str, rest: &str) -> String {
 fn each_mistake_is_named_with_its_place() {
     use ProblemKind::{Duplicate, Empty, NotAvailable, TooLarge, UnknownWord, Unreachable};
     let long = format!("targets = ['{}']", "*".repeat(300));
+    let many = format!("when = {{ arguments = {{ 'arg.x' = '{}' }} }}", "x".repeat(300));
     let table: &[(&str, &str, ProblemKind, &str)] = &[
         ("allow", "when = { class = 'raed' }", UnknownWord, ".when.class"),
         ("allow", "when = { class = ['read', 'x'] }", UnknownWord, ".when.class"),
@@ -72,6 +83,25 @@ fn each_mistake_is_named_with_its_place() {
         ("allow", "when = { protocol = 'ssh', functions = ['f'] }", Unreachable, ".when.functions"),
         ("allow", "when = { functions = [] }", Empty, ".when.functions"),
         ("deny", &long, TooLarge, ".targets"),
+        ("deny", "when = { arguments = {} }", Empty, ".when.arguments"),
+        ("deny", "when = { arguments = { 'arg.x' = [] } }", Empty, ".when.arguments"),
+        ("deny", "when = { arguments = { 'arg.x' = {} } }", Empty, ".when.arguments"),
+        ("deny", "when = { arguments = { 'args.x' = 'y' } }", UnknownWord, ".when.arguments"),
+        ("deny", "when = { arguments = { 'x' = 'y' } }", UnknownWord, ".when.arguments"),
+        ("deny", &many, TooLarge, ".when.arguments"),
+        (
+            "allow",
+            "when = { arguments = { 'arg.x' = { min = 2, max = 1 } } }",
+            Unreachable,
+            ".when.arguments",
+        ),
+        (
+            "deny",
+            "when = { protocol = 'ssh', arguments = { 'arg.x' = 'y' } }",
+            Unreachable,
+            ".when.arguments",
+        ),
+        ("allow", "when = { class = 'exec', arguments = { 'arg.x' = 'y' } }", Unreachable, ".when"),
     ];
     for (effect, rest, kind, path) in table {
         let found = problems(&rule("r", effect, rest));
@@ -144,6 +174,34 @@ fn a_shadowed_rule_is_reported_with_what_shadows_it() {
 }
 
 #[test]
+fn a_rule_about_arguments_is_shadowed_by_a_wider_one() {
+    let dead = |wide: &str, narrow: &str| {
+        let of = |name: &str, (effect, arguments): (&str, &str)| {
+            rule(name, effect, &format!("when = {{ arguments = {{ {arguments} }} }}"))
+        };
+        let split = |it: &'static str| it.split_once(' ').unwrap();
+        let (wide, narrow) = (wide.to_owned().leak(), narrow.to_owned().leak());
+        let found = problems(&(of("w", split(wide)) + &of("n", split(narrow))));
+        found.iter().any(|it| it.dead_rule == Some(1))
+    };
+    for (wide, narrow, want) in [
+        ("allow 'arg.x' = '/srv/*'", "allow 'arg.x' = ['/srv/a', '/srv/b*']", true),
+        ("deny 'arg.x' = '/srv/*'", "allow 'arg.x' = '/srv/a'", true),
+        ("deny 'arg.*' = '*'", "deny 'ARG.x' = { min = 1 }", true),
+        ("deny 'arg.x' = { min = 1 }", "deny 'arg.x' = { min = 2, max = 3 }, 'arg.y' = '*'", true),
+        // Some occurrence is not every occurrence, and what is not read is no occurrence.
+        ("allow 'arg.x' = '*'", "deny 'arg.x' = '/srv/a'", false),
+        ("allow 'arg.*' = '/srv/*'", "allow 'arg.x' = '/srv/a'", false),
+        ("allow 'arg.x' = '/srv/*'", "allow 'arg.x' = '/srv/../etc'", false),
+        ("allow 'arg.x' = '/srv/*', 'arg.y' = '*'", "allow 'arg.x' = '/srv/a'", false),
+        ("deny 'arg.x' = { min = 2 }", "deny 'arg.x' = { min = 1 }", false),
+        ("deny 'arg.x' = { max = 2 }", "deny 'arg.x' = '1'", false),
+    ] {
+        assert_eq!(dead(wide, narrow), want, "{wide} / {narrow}");
+    }
+}
+
+#[test]
 fn unknown_keys_are_refused() {
     for text in [
         "defualt = 'allow'",
@@ -152,6 +210,9 @@ fn unknown_keys_are_refused() {
         "[[rule]]\nname = 'a'\neffect = 'deny'\nwhen = { klass = 'read' }",
         "[[rule]]\nname = 'a'\neffect = 'deny'\nprincipals = { group = ['x'] }",
         "[[rule]]\neffect = 'deny'",
+        "[[rule]]\nname = 'a'\neffect = 'deny'\nwhen = { arguments = { x = { most = 1 } } }",
+        "[[rule]]\nname = 'a'\neffect = 'deny'\nwhen = { arguments = { x = { max = 1.5 } } }",
+        "[[rule]]\nname = 'a'\neffect = 'deny'\nwhen = { arguments = ['x'] }",
     ] {
         assert!(toml::from_str::<Config>(text).is_err(), "{text}");
     }
@@ -163,6 +224,8 @@ fn nothing_is_found_where_nothing_is_wrong() {
         + &rule("no-wide", "deny", "when = { flags = ['missing_where'] }")
         + &rule("drops", "deny", "when = { operations = ['drop *'] }")
         + &rule("read", "allow", "principals = { kind = 'agent' }\nwhen = { class = 'read' }")
+        + &rule("tool", "allow", "when = { arguments = { 'arg.path' = ['/srv/*', ''] } }")
+        + &rule("amount", "deny", "when = { arguments = { 'arg.n' = { min = 100 } } }")
         + &rule("dba", "allow", "principals = { groups = ['dba'] }\ntargets = ['orders-*']");
     assert_eq!(problems(&text), Vec::new());
 }

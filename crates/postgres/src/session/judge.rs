@@ -15,6 +15,7 @@ pub const VOCABULARY: policy::Vocabulary = policy::Vocabulary {
     operations: &[],
     flags: &Flags::NAMES,
     calls: true,
+    arguments: &[],
 };
 
 use grammar::Flags;
@@ -65,12 +66,11 @@ pub(crate) fn with_actions<T>(
         .iter()
         .zip(&resources)
         .map(|(action, resources)| Action {
-            operation: action.operation,
-            class: action.class,
             class_without_calls: action.class_without_calls,
             resources,
             calls: &action.calls,
             flags: &action.flags,
+            ..Action::plain(action.operation, action.class)
         })
         .collect();
     let class = analyses.iter().map(|a| a.class).max().unwrap_or(Class::Unknown).name();

@@ -26,6 +26,7 @@ pub const VOCABULARY: policy::Vocabulary = policy::Vocabulary {
         "recursive",
     ],
     calls: false,
+    arguments: &[],
 };
 
 /// The rule's name in a verdict that the target's `allow` gave.
