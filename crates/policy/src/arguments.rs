@@ -38,7 +38,7 @@ fn may_be(pattern: &str, name: &str) -> bool {
 
 /// Whether every name that may be `narrow`'s may be `wide`'s.
 pub(crate) fn names_cover(wide: &str, narrow: &str) -> bool {
-    glob::covers(&folded(wide), &folded(narrow))
+    glob::covers(&folded(wide).to_ascii_lowercase(), &folded(narrow).to_ascii_lowercase())
 }
 
 /// Go's JSON takes the Kelvin sign for a k and a long s for an s: so do we. Plain text stays.
