@@ -60,6 +60,30 @@ const NEEDS: &[Need] = &[
         there: || program("plink") && program("psftp") && program("dbclient"),
     },
     Need {
+        what: "lftp and curl",
+        debian: &["lftp", "curl"],
+        otherwise: "install lftp and curl",
+        there: || program("lftp") && program("curl"),
+    },
+    Need {
+        what: "sshfs",
+        debian: &["sshfs"],
+        otherwise: "install sshfs and fusermount3",
+        there: || program("sshfs") && program("fusermount3"),
+    },
+    Need {
+        what: "htop and vim",
+        debian: &["htop", "vim"],
+        otherwise: "install htop and vim",
+        there: || program("htop") && program("vim"),
+    },
+    Need {
+        what: "an X server without a screen, and programs for it",
+        debian: &["xvfb", "xauth", "x11-utils"],
+        otherwise: "install Xvfb, xauth, xdpyinfo and xprop",
+        there: || ["Xvfb", "xauth", "xdpyinfo", "xprop"].into_iter().all(program),
+    },
+    Need {
         what: "OpenSSH's own regression suite",
         debian: &["openssh-tests"],
         otherwise: "only Debian packages it",

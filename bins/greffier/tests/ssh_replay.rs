@@ -168,6 +168,38 @@ fn a_recorded_top_shows_the_clients_screen() {
     assert_eq!(replayed(&gateway.cast(&gateway.session()), seen.len()), screen.formatted());
 }
 
+#[test]
+fn a_recorded_htop_shows_the_clients_screen_at_every_moment() {
+    if program("htop").is_none() {
+        return;
+    }
+    let Some(mut gateway) = Gateway::start("") else { return };
+    // Its settings would be the account's own; it draws anew once an hour, or at a key.
+    let line = format!("HTOPRC={} htop --delay=36000", gateway.dir().join("htoprc").display());
+    let mut terminal = Terminal::start(&gateway, (100, 30), &[&line]);
+    terminal.until("processes", |screen| screen.contains("PID") && screen.contains("F10"));
+    let mut moments = vec![terminal.moment()];
+    // Down, a tree, help and back, the order of the rows, its settings and back.
+    for keys in ["\x1b[B", "t", "h", " ", "M", "\x1bOQ", "\x1b[21~"] {
+        terminal.types(keys);
+        moments.push(terminal.moment());
+    }
+    terminal.resize(80, 24);
+    moments.push(terminal.moment());
+    assert!(moments.last().unwrap().1.contains("PID"), "{moments:?}");
+    terminal.types("q");
+    let (seen, code) = terminal.end();
+    assert_eq!(code, Some(0));
+    gateway.seal();
+    let events = gateway.cast(&gateway.session());
+    let screens: std::collections::BTreeSet<_> = moments.iter().map(|moment| &moment.1).collect();
+    assert!(screens.len() > 4, "the keys did something: {screens:?}");
+    for (bytes, screen) in &moments {
+        assert_eq!(&replayed(&events, *bytes), screen, "after {bytes} bytes");
+    }
+    assert_eq!(all(&events[1..], "o"), String::from_utf8_lossy(&seen));
+}
+
 /// One program's output through the proxy, and the ids of its session.
 fn printed(octal: &str) -> Option<(Gateway, String)> {
     let mut gateway = Gateway::start("")?;

@@ -1,13 +1,16 @@
 //! Clients that are not OpenSSH, or that drive it in their own way, through the proxy to a real
-//! sshd: PuTTY's, Dropbear's, paramiko, asyncssh, Ansible.
+//! sshd: PuTTY's, Dropbear's, paramiko, asyncssh, Ansible, lftp, sshfs, VS Code's way.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod rig;
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use rig::tools::{commands, file, good, response, same, sha256, upper_tcp};
+use rig::tools::{
+    Running, commands, file, good, response, same, sha256, ssh_script, until, upper_tcp,
+};
 use rig::{EVERYTHING, Plan, Rig, Said};
 use ssh::ChannelRules;
 use testbed::ssh_clients::{program, python, python_script};
@@ -186,4 +189,163 @@ fn an_ansible_playbook() {
     assert_eq!(rig.entries_of("session_start").len(), 3);
     assert!(commands(&rig, "exec").len() > 5);
     assert!(rig.entries_of("command").iter().all(|c| c["verdict"] == "allow"));
+}
+
+#[test]
+fn lftp_mirrors_a_folder() {
+    let Some((_sshd, rig)) = rig() else { return };
+    let Some(mut lftp) = require(program("lftp", "lftp")) else { return };
+    let dir = rig.dir.path();
+    std::fs::create_dir_all(dir.join("source/inner")).unwrap();
+    let (from, content) = file(&rig, "source/a b", 1_500_000);
+    std::fs::write(dir.join("source/inner/c"), "words\n").unwrap();
+    let ssh = ssh_script(&rig, &rig.token("alice"));
+    // It puts `-l USER` and the host behind, and believes that it is asked for the password.
+    let connect = format!("set sftp:connect-program {} -a -x", ssh.display());
+    let script = format!(
+        "set cmd:fail-exit true; set net:max-retries 1; set net:timeout 20; set sftp:auto-confirm yes; \
+         {connect}; open -u {},none sftp://gw; mirror -R {1}/source {1}/far; \
+         mirror -P 3 {1}/far {1}/back; mv {1}/far/inner/c {1}/far/d; cat {1}/far/d; rm -r {1}/far",
+        rig.user(),
+        dir.display()
+    );
+    lftp.env("HOME", dir).env("LFTP_HOME", dir.join("lftp")).args(["--norc", "-c", &script]);
+    let said = good(&mut lftp);
+    assert_eq!(said.out, "words\n");
+    assert!(same(&from, &dir.join("back/a b")) && !dir.join("far").exists());
+    rig.settle();
+    let hash = sha256(&content);
+    let whole = |details: &serde_json::Value| details.to_string().contains(&hash);
+    let crossed = rig.entries_of("response").into_iter().filter(|r| whole(&r["details"])).count();
+    assert_eq!(crossed, 2, "there and back");
+}
+
+/// A folder of the target as a file system of the client's; ended when dropped.
+struct Mount(PathBuf);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ended = Command::new("fusermount3").arg("-qu").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn sshfs_is_a_folder() {
+    let Some((_sshd, rig)) = rig() else { return };
+    let Some(mut sshfs) = require(program("sshfs", "sshfs")) else { return };
+    let dir = rig.dir.path();
+    let (far, near) = (dir.join("far"), dir.join("near"));
+    for folder in [&far, &near] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let ssh = ssh_script(&rig, &rig.token("alice"));
+    sshfs.arg(format!("gw:{}", far.display())).arg(&near);
+    sshfs.args(["-o", &format!("ssh_command={}", ssh.display())]);
+    let said = Said::of(&mut sshfs);
+    if said.code != Some(0) && !kernel_mounts() {
+        // No package brings that: the machine, or its container, forbids it.
+        let _told =
+            writeln!(std::io::stderr(), "SKIPPED sshfs_is_a_folder: no use of /dev/fuse here");
+        return;
+    }
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let mount = Mount(near.clone());
+    let (from, content) = file(&rig, "from", 3_000_000);
+    std::fs::copy(&from, near.join("copy")).unwrap();
+    std::fs::create_dir(near.join("inner")).unwrap();
+    std::fs::rename(near.join("copy"), near.join("inner/copy")).unwrap();
+    assert!(same(&from, &far.join("inner/copy")) && same(&from, &near.join("inner/copy")));
+    let mut file = std::fs::File::options().append(true).open(near.join("inner/copy")).unwrap();
+    file.write_all(b"more").unwrap();
+    drop(file);
+    let longer = [&content[..], b"more"].concat();
+    assert!(std::fs::read(far.join("inner/copy")).unwrap() == longer);
+    std::fs::remove_dir_all(near.join("inner")).unwrap();
+    assert_eq!(std::fs::read_dir(&far).unwrap().count(), 0);
+    drop(mount);
+    rig.settle();
+    assert_eq!(commands(&rig, "subsystem").len(), 1);
+    let hash = sha256(&content);
+    assert!(rig.entries_of("response").iter().any(|r| r["details"].to_string().contains(&hash)));
+}
+
+/// Whether a process of ours may mount by FUSE at all.
+fn kernel_mounts() -> bool {
+    let opened = std::fs::File::options().read(true).write(true).open("/dev/fuse");
+    let list = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mask = list.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
+    // CAP_SYS_ADMIN, which fusermount3 needs and a container may not have.
+    opened.is_ok() && u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << 21) != 0
+}
+
+/// Installs a server in the folder that is named first, starts it on a port of the target's
+/// loopback, and tells the port.
+const INSTALL: &str = r#"set -e
+mkdir -p "$folder" && cd "$folder"
+cat > server.py <<'END'
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).upper()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+with open("port.new", "w") as file:
+    print(os.getpid(), server.server_port, file=file)
+os.rename("port.new", "port")
+server.serve_forever()
+END
+nohup python3 server.py > log 2>&1 < /dev/null &
+for n in $(seq 400); do [ -e port ] && break; sleep 0.05; done
+echo "listening $(cat port)"
+"#;
+
+/// What VS Code's remote extension does: `bash` with a script on its standard input, which
+/// installs a server on the target; and then that server by the SOCKS port of the same client.
+#[test]
+fn a_server_that_a_script_installs_is_reached_by_the_socks_port() {
+    let Some((_sshd, rig)) = rig() else { return };
+    let Some(mut curl) = require(program("curl", "curl")) else { return };
+    let socks = testbed::spare_port().unwrap();
+    let mut ssh = rig.ssh_command();
+    ssh.args(["-T", "-D", &socks.to_string(), "gw", "bash"]);
+    let mut client = Running::start(ssh.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    let mut stdin = client.0.stdin.take().unwrap();
+    let folder = rig.dir.path().join(".vscode-server");
+    let script = format!("folder='{}'\n{INSTALL}", folder.display());
+    stdin.write_all(script.as_bytes()).unwrap();
+    let mut out = BufReader::new(client.0.stdout.take().unwrap()).lines();
+    let line = out.next().unwrap().unwrap();
+    let words: Vec<_> = line.split(' ').collect();
+    let &["listening", pid, port] = &words[..] else { panic!("{line}") };
+    let (body, content) = file(&rig, "body", 300_000);
+    let ask = |curl: &mut Command| {
+        curl.args(["-sS", "--max-time", "30", "--noproxy", ""]);
+        curl.args(["--socks5-hostname", &format!("127.0.0.1:{socks}")]);
+        curl.arg("--data-binary").arg(format!("@{}", body.display()));
+        curl.arg(format!("http://localhost:{port}/")).output().unwrap()
+    };
+    let said = ask(&mut curl);
+    assert!(said.status.success(), "{said:?}");
+    assert!(said.stdout == content.to_ascii_uppercase());
+    stdin.write_all(format!("kill {pid}\nexit 4\n").as_bytes()).unwrap();
+    drop(stdin);
+    assert_eq!(client.0.wait().unwrap().code(), Some(4));
+    until(|| (!Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
+    rig.settle();
+    let forwards = commands(&rig, "direct-tcpip");
+    assert_eq!(forwards.len(), 1);
+    let details = &forwards[0]["details"];
+    assert_eq!((&details["host"], &details["port"]), (&"localhost".into(), &port.into()));
+    let answer = response(&rig, &forwards[0]);
+    assert!(answer["bytes"].as_u64().unwrap() > 300_000, "{answer}");
+    // The script is a command's input: what was installed is on record, with its hash.
+    let run = &commands(&rig, "exec")[0];
+    assert_eq!(run["text"], "bash");
+    let said = [script.as_bytes(), format!("kill {pid}\nexit 4\n").as_bytes()].concat();
+    assert_eq!(response(&rig, run)["details"]["stdin_sha256"], sha256(&said));
 }
