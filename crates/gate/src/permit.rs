@@ -76,8 +76,19 @@ impl Admitted {
     /// # Errors
     /// If the record can't be made durable: the command must not be sent.
     pub async fn cleared(&self, wait: &mut dyn Wait) -> Result<Cleared, JournalError> {
-        std::future::poll_fn(|cx| self.hold.poll(wait, cx)).await?;
-        Ok(Cleared(()))
+        std::future::poll_fn(|cx| self.poll_cleared(wait, cx)).await
+    }
+
+    /// The same for a body that is polled.
+    ///
+    /// # Errors
+    /// As [`cleared`](Admitted::cleared).
+    pub fn poll_cleared(
+        &self,
+        wait: &mut dyn Wait,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Cleared, JournalError>> {
+        self.hold.poll(wait, cx).map_ok(Cleared)
     }
 }
 
@@ -87,8 +98,19 @@ impl Release {
     /// # Errors
     /// If the record can't be made durable: the answer must not be sent.
     pub async fn cleared(&self, wait: &mut dyn Wait) -> Result<Cleared, JournalError> {
-        std::future::poll_fn(|cx| self.hold.poll(wait, cx)).await?;
-        Ok(Cleared(()))
+        std::future::poll_fn(|cx| self.poll_cleared(wait, cx)).await
+    }
+
+    /// The same for a body that is polled.
+    ///
+    /// # Errors
+    /// As [`cleared`](Release::cleared).
+    pub fn poll_cleared(
+        &self,
+        wait: &mut dyn Wait,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Cleared, JournalError>> {
+        self.hold.poll(wait, cx).map_ok(Cleared)
     }
 }
 

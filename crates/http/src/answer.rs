@@ -1,0 +1,313 @@
+//! A target's answer on its way to the client: recorded as it is polled, handed on when that is on
+//! record, its end when the outcome is.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use gate::{JournalError, Release, Wait};
+use http::HeaderMap;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1::SendRequest;
+use identity::EndReason;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::body::{AHEAD, BodyError, RequestBody};
+use crate::pool;
+use crate::running::Shared;
+
+/// An answer's body on its way to the client.
+pub struct AnswerBody(Down);
+
+enum Down {
+    Done,
+    Full(Bytes),
+    Streaming(Box<Answering>),
+}
+
+/// What an answer consists of.
+enum Piece {
+    /// Everything before the body, which is not polled here.
+    Head,
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+/// A target's answer, recorded piece by piece.
+pub(crate) struct Answering {
+    source: Option<Source>,
+    /// None when its outcome is on record.
+    running: Option<Shared>,
+    wait: Box<dyn Wait>,
+    queue: VecDeque<(Piece, Release)>,
+    held: usize,
+    /// The end: it waits for the outcome's record.
+    tail: Option<Vec<Piece>>,
+    /// The head waits, or went.
+    gathered: bool,
+    over: Pin<Box<dyn Future<Output = EndReason>>>,
+    orphans: UnboundedSender<Shared>,
+}
+
+/// Where an answer comes from.
+pub(crate) struct Source {
+    pub(crate) body: Incoming,
+    pub(crate) sender: SendRequest<RequestBody>,
+    pub(crate) key: pool::Key,
+    pub(crate) idle: usize,
+}
+
+impl Answering {
+    /// One that begins with this head, as it is recorded.
+    pub(crate) fn new(
+        source: Source,
+        head: &[u8],
+        running: Shared,
+        orphans: UnboundedSender<Shared>,
+    ) -> Result<Box<Answering>, JournalError> {
+        let (wait, lease) = {
+            let mut running = running.borrow_mut();
+            running.exchange.answer(head)?;
+            (running.waiter(), running.exchange.session().lease().clone())
+        };
+        Ok(Box::new(Answering {
+            source: Some(source),
+            running: Some(running),
+            wait,
+            queue: VecDeque::new(),
+            held: 0,
+            tail: None,
+            gathered: false,
+            over: Box::pin(async move { lease.ended().await }),
+            orphans,
+        }))
+    }
+
+    /// Waits until the head may be handed on. Before that, what there is of the body is read: all
+    /// of it if it is known to be short.
+    pub(crate) fn poll_head(
+        &mut self,
+        known_short: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), BodyError>> {
+        while !self.gathered && self.tail.is_none() && self.held < records::MAX_INLINE_BYTES {
+            match self.poll_source(cx)? {
+                Poll::Ready(()) => {}
+                Poll::Pending if known_short => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        if !std::mem::replace(&mut self.gathered, true) {
+            self.release_head()?;
+        }
+        loop {
+            match self.queue.front() {
+                Some((Piece::Head, release)) => {
+                    ready!(release.poll_cleared(&mut *self.wait, cx))?;
+                    self.queue.pop_front();
+                    return Poll::Ready(Ok(()));
+                }
+                Some(_) => return Poll::Ready(Ok(())),
+                None => ready!(self.poll_end(cx))?,
+            }
+        }
+    }
+
+    /// Puts the head before what waits, unless the whole answer is there: then all of it goes
+    /// with the outcome.
+    fn release_head(&mut self) -> Result<(), BodyError> {
+        match (&mut self.tail, &self.running) {
+            (Some(tail), _) => {
+                let data = self.queue.drain(..).map(|(piece, _)| piece);
+                let whole: Vec<Piece> = std::iter::once(Piece::Head).chain(data).collect();
+                tail.splice(0..0, whole);
+            }
+            (None, Some(running)) => {
+                let release = running.borrow_mut().exchange.release()?;
+                for (_, held) in &mut self.queue {
+                    *held = release.clone();
+                }
+                self.queue.push_front((Piece::Head, release));
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// Reads the next piece from the target.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, BodyError> {
+        let (Some(source), Some(running)) = (&mut self.source, &self.running) else {
+            return Ok(Poll::Pending);
+        };
+        if let Poll::Ready(why) = self.over.as_mut().poll(cx) {
+            running.borrow_mut().failed("cut", why.code());
+            return Err(BodyError::Over(why));
+        }
+        let Poll::Ready(frame) = Pin::new(&mut source.body).poll_frame(cx) else {
+            return Ok(Poll::Pending);
+        };
+        let frame = match frame {
+            None => {
+                self.tail = Some(Vec::new());
+                return Ok(Poll::Ready(()));
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a target broke off");
+                running.borrow_mut().failed("lost", "target_broke");
+                return Err(BodyError::Broken);
+            }
+            Some(Ok(frame)) => frame,
+        };
+        let ends = source.body.is_end_stream();
+        let piece = match frame.into_data() {
+            Ok(data) => {
+                let mut running = running.borrow_mut();
+                running.exchange.count(data.len());
+                running.exchange.answer(&data)?;
+                self.held += data.len();
+                Piece::Data(data)
+            }
+            Err(frame) => match frame.into_trailers() {
+                Ok(trailers) => {
+                    self.tail = Some(vec![Piece::Trailers(trailers)]);
+                    return Ok(Poll::Ready(()));
+                }
+                Err(_) => return Ok(Poll::Ready(())),
+            },
+        };
+        if ends {
+            self.tail = Some(vec![piece]);
+        } else {
+            let release = running.borrow().exchange.session().release();
+            self.queue.push_back((piece, release));
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Puts the outcome on record, which the answer's end waits for.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let Some(running) = &self.running else { return Poll::Ready(Ok(())) };
+        let release = ready!(running.borrow_mut().poll_finish(cx))?;
+        self.running = None;
+        let tail = self.tail.take().unwrap_or_default();
+        self.queue.extend(tail.into_iter().map(|piece| (piece, release.clone())));
+        self.tail = Some(Vec::new());
+        if let Some(Source { sender, key, idle, .. }) = self.source.take() {
+            pool::give_back(key, idle, sender);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some((_, release)) = self.queue.front()
+                && let Poll::Ready(cleared) = release.poll_cleared(&mut *self.wait, cx)
+            {
+                cleared?;
+                match self.queue.pop_front() {
+                    Some((Piece::Data(data), _)) => {
+                        self.held -= data.len();
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                    Some((Piece::Trailers(trailers), _)) => {
+                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    }
+                    Some((Piece::Head, _)) | None => continue,
+                }
+            }
+            if self.tail.is_some() {
+                match self.running {
+                    Some(_) => ready!(self.poll_end(cx))?,
+                    None if self.queue.is_empty() => return Poll::Ready(None),
+                    None => return Poll::Pending,
+                }
+                continue;
+            }
+            if self.held >= AHEAD {
+                return Poll::Pending;
+            }
+            match self.poll_source(cx)? {
+                Poll::Ready(()) => self.release_last()?,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// What was just read waits for its own record.
+    fn release_last(&mut self) -> Result<(), BodyError> {
+        if let (Some((_, held)), Some(running), None) =
+            (self.queue.back_mut(), &self.running, &self.tail)
+        {
+            *held = running.borrow_mut().exchange.release()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Answering {
+    /// A client that went away: the outcome is recorded even so.
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.borrow_mut().failed("cut", "client_left");
+            // The connection's task is gone with the process: the exchange records itself.
+            let _gone = self.orphans.send(running);
+        }
+    }
+}
+
+impl AnswerBody {
+    pub(crate) fn full(bytes: Bytes) -> Self {
+        AnswerBody(if bytes.is_empty() { Down::Done } else { Down::Full(bytes) })
+    }
+
+    pub(crate) fn answering(answering: Box<Answering>) -> Self {
+        AnswerBody(Down::Streaming(answering))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Down::Done => Poll::Ready(None),
+            Down::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.0 = Down::Done;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Down::Streaming(body) => body.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Down::Done => true,
+            Down::Full(_) => false,
+            Down::Streaming(body) => body.running.is_none() && body.queue.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Down::Done => SizeHint::with_exact(0),
+            Down::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Down::Streaming(body) if body.running.is_none() => {
+                SizeHint::with_exact(body.held as u64)
+            }
+            Down::Streaming(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for AnswerBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AnswerBody")
+    }
+}

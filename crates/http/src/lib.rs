@@ -1,0 +1,50 @@
+//! The HTTP proxy: requests of an authenticated principal, each on record before it reaches its
+//! target.
+//!
+//! [`Proxy::serve`] takes one connection: HTTP/1.1 or HTTP/2, with or without TLS. For each
+//! request on it:
+//!
+//! 1. `relay`: its head is read once: one path (`uri`), one host, no fields that belong to
+//!    the connection. That form is judged, recorded and forwarded.
+//! 2. `sessions`: who asks. A bearer's use of one target is a session, on record.
+//! 3. [`gate::Session::judge`] and [`submit`](gate::Session::submit): the command's entry, with its
+//!    body if that is short. A refusal is `application/problem+json` (`problem`).
+//! 4. `pool`: a connection to the target. The request leaves when its entry is durable; a long
+//!    body is recorded piece by piece as it passes (`body`).
+//! 5. The answer is recorded before it is handed on, its end when the outcome is.
+//!
+//! | of a request | is recorded as |
+//! |---|---|
+//! | method, path, query | the command's `text` |
+//! | fields | `details`, `field.NAME`; only those of a named list in clear, others by their SHA-256 |
+//! | a short body | the command's parameter of type `body` |
+//! | a long body | the response's `input_chunks` |
+//! | the answer | the response's data, [`MEDIA`] |
+//!
+//! Nothing here reads a token or writes to a disk: that is behind the [`gate`].
+
+mod answer;
+mod body;
+mod headers;
+mod pool;
+mod problem;
+mod proxy;
+mod record;
+mod relay;
+mod running;
+mod sessions;
+mod target;
+mod uri;
+
+pub use answer::AnswerBody;
+pub use body::{BODY_STALL, BodyError};
+pub use proxy::{Config, HEAD_TIMEOUT, MAX_FIELDS, MAX_HEAD_BYTES, MAX_STREAMS, Proxy};
+pub use record::{MEDIA, VOCABULARY};
+pub use relay::MAX_JUDGED_BODY;
+pub use sessions::{MAX_SESSIONS, SESSION_IDLE};
+pub use target::{
+    ANSWER_TIMEOUT, CONNECT_TIMEOUT, Credential, IDLE_CONNECTIONS, Route, Target, Upstream,
+};
+
+/// The protocol's name in rules and records.
+pub const PROTOCOL: &str = "http";

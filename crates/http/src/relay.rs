@@ -1,0 +1,400 @@
+//! One request from its head to its answer.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use gate::{Arrival, Draft, Exchange, Session, Submission};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, Uri, Version};
+use hyper::body::{Body as _, Incoming};
+use identity::Secret;
+use policy::{Action, Naming, Resource};
+use records::Parameter;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::timeout;
+
+use crate::PROTOCOL;
+use crate::answer::{AnswerBody, Answering, Source};
+use crate::body::{BODY_STALL, BodyError, RequestBody, linger};
+use crate::headers::{self, Introduction};
+use crate::pool::{self, Connected};
+use crate::problem::{Challenge, Told};
+use crate::proxy::Inner;
+use crate::record;
+use crate::running::{Running, Shared, Upload};
+use crate::sessions::InUse;
+use crate::target::{Credential, Target, route};
+use crate::uri::Path;
+
+/// The longest body that is read before its request is judged, and kept in the command's entry,
+/// in bytes. A longer one is recorded on its way.
+pub const MAX_JUDGED_BODY: u64 = gate::MAX_INLINE_TEXT as u64;
+
+/// What of a connection its requests need.
+pub(crate) struct Connection {
+    pub(crate) inner: std::sync::Arc<Inner>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) secure: bool,
+    /// Requests whose client went away: their outcome is still to be recorded.
+    pub(crate) orphans: UnboundedSender<Shared>,
+}
+
+/// Where a request is to go.
+struct Routed<'a> {
+    at: usize,
+    target: &'a Target,
+    path: Path,
+    /// What the client called us.
+    host: String,
+}
+
+/// A request that is on record, and may leave.
+struct Begun<'a> {
+    routed: Routed<'a>,
+    body: RequestBody,
+    running: Shared,
+}
+
+impl Connection {
+    /// Answers a request, whatever becomes of it.
+    pub(crate) async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
+        match self.try_answer(request).await {
+            Ok(response) => response,
+            Err(told) => told.response(None),
+        }
+    }
+
+    async fn try_answer(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Told> {
+        let (mut parts, body) = request.into_parts();
+        let mut unread = Some(body);
+        match self.begin(&mut parts, &mut unread).await {
+            Ok(begun) => {
+                let running = begun.running.clone();
+                match self.forward(begun, parts).await {
+                    Ok(response) => Ok(response),
+                    Err(told) => Err(self.failed(running, told).await),
+                }
+            }
+            Err(told) => {
+                if let Some(body) = unread {
+                    linger(body);
+                }
+                Err(told)
+            }
+        }
+    }
+
+    /// Everything before the target: where to, who, whether, on record.
+    async fn begin(
+        &self,
+        parts: &mut Parts,
+        unread: &mut Option<Incoming>,
+    ) -> Result<Begun<'_>, Told> {
+        let routed = match self.route(parts) {
+            Ok(routed) => routed,
+            Err(told) => return Err(self.turned_away(parts, b"", told).await),
+        };
+        let token = match bearer(&mut parts.headers) {
+            Ok(token) => token,
+            Err(told) => {
+                let name = &routed.target.gate.name;
+                return Err(self.turned_away(parts, name.as_bytes(), told).await);
+            }
+        };
+        let session = self.enter(&routed, &token).await?;
+        let judged = read_short(unread, &parts.headers).await?;
+        let exchange = self.submit(&session, &routed, parts, &judged).await?;
+        let running = Running::new(exchange, session);
+        let body = match unread.take() {
+            None => RequestBody::full(judged),
+            Some(body) => RequestBody::streaming(body, running.clone(), routed.target.max_body),
+        };
+        Ok(Begun { routed, body, running })
+    }
+
+    /// Reads the head: one path, one host, nothing that belongs to the connection.
+    fn route(&self, parts: &mut Parts) -> Result<Routed<'_>, Told> {
+        if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+            return Err(Told::Method);
+        }
+        if parts.uri.scheme().is_some() && parts.version < Version::HTTP_2 {
+            return Err(Told::BadRequest("the request's target must be a path, not a URL"));
+        }
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+        let host = headers::host(&parts.headers, authority)?.to_owned();
+        let path = match (&parts.method, parts.uri.path()) {
+            (&Method::OPTIONS, "*") => Path::parse("/")?,
+            (_, path) => Path::parse(path)?,
+        };
+        if parts.uri.query().is_some_and(|it| it.len() > crate::uri::MAX_TARGET_BYTES) {
+            return Err(crate::uri::PathError::TooLong.into());
+        }
+        if parts.headers.contains_key(header::UPGRADE) {
+            return Err(Told::Upgrade);
+        }
+        headers::strip_hop_by_hop(&mut parts.headers)?;
+        headers::join_cookies(&mut parts.headers);
+        let targets = &self.inner.config.targets;
+        let (at, target, path) = route(targets, &host, &path).ok_or(Told::NoTarget)?;
+        Ok(Routed { at, target, path, host })
+    }
+
+    /// Who asks: a session, on record.
+    async fn enter(&self, routed: &Routed<'_>, token: &Secret) -> Result<InUse, Told> {
+        let peer = self.peer.to_string();
+        let arrival =
+            Arrival { protocol: PROTOCOL, peer: &peer, target: routed.target.gate.name.as_bytes() };
+        let Inner { sessions, gate, .. } = &*self.inner;
+        sessions.enter(gate, token, routed.at, routed.target, arrival).await
+    }
+
+    /// Judges a request and puts it on record.
+    async fn submit(
+        &self,
+        session: &InUse,
+        routed: &Routed<'_>,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Result<Exchange, Told> {
+        let (class, access) = record::class(&parts.method);
+        let others = routed.path.other_readings();
+        let names = std::iter::once(routed.path.as_str()).chain(others.iter().map(String::as_str));
+        let resources: Vec<Resource<'_>> =
+            names.map(|name| Resource { name, naming: Naming::Whole, access }).collect();
+        let operation = parts.method.as_str();
+        let action = Action { resources: &resources, ..Action::plain(operation, class) };
+        let judgement = session.judge(&[action], Cow::Owned(operation.to_owned()), class);
+        let line = record::line(&parts.method, routed.path.as_str(), parts.uri.query());
+        let draft = self.draft(session, routed, parts, &line, body);
+        match session.submit(&judgement, draft)? {
+            Submission::Admitted(exchange) => Ok(*exchange),
+            Submission::Refused(refusal) => {
+                refusal.release.cleared(&mut *session.waiter()).await?;
+                Err(refusal.cause.into())
+            }
+        }
+    }
+
+    fn draft(
+        &self,
+        session: &Session,
+        routed: &Routed<'_>,
+        parts: &Parts,
+        line: &str,
+        body: &Bytes,
+    ) -> Draft<'static> {
+        let masking = &session.target().masking;
+        let mut masked = BTreeMap::new();
+        let mut details = record::fields(&parts.headers);
+        details.insert("host".into(), routed.host.clone().into());
+        details.insert("peer".into(), self.peer.to_string().into());
+        let text = record::masked(masking, line.as_bytes(), &mut masked);
+        let parameters = match body.is_empty() {
+            true => Vec::new(),
+            false => vec![Parameter {
+                type_name: "body".into(),
+                value: Some(record::masked(masking, body, &mut masked)),
+            }],
+        };
+        Draft {
+            via: record::via(parts.version),
+            text_bytes: line.len() as u64,
+            text: Some(text),
+            parameters,
+            masked,
+            media: record::MEDIA,
+            details,
+            ..Draft::default()
+        }
+    }
+
+    /// Sends the request, and gives the answer's head when it may be handed on.
+    async fn forward(&self, begun: Begun<'_>, parts: Parts) -> Result<Response<AnswerBody>, Told> {
+        let Begun { routed, body, running } = begun;
+        let running = &running;
+        let head = self.upstream_head(&routed, parts, running)?;
+        // The right to send: the command is on record.
+        let (admitted, mut wait) = {
+            let running = running.borrow();
+            (running.exchange.admitted().clone(), running.waiter())
+        };
+        admitted.cleared(&mut *wait).await?;
+        let key = (self.inner.number, routed.at);
+        let request = Request::from_parts(head, body);
+        let (sent, connected) = send(routed.target, key, request, running).await?;
+        let (mut parts, body) = sent.into_parts();
+        headers::strip_hop_by_hop(&mut parts.headers).map_err(|_| Told::TargetBroke)?;
+        let source =
+            Source { body, sender: connected.sender, key, idle: routed.target.upstream.idle };
+        running.borrow_mut().answered(parts.status);
+        let short = source.body.size_hint().upper();
+        let short = short.is_some_and(|upper| upper <= records::MAX_INLINE_BYTES as u64);
+        let head = record::head(parts.status, &parts.headers);
+        let orphans = self.orphans.clone();
+        let mut answering = Answering::new(source, &head, running.clone(), orphans)?;
+        poll_fn(|cx| answering.poll_head(short, cx)).await.map_err(told)?;
+        parts.version = Version::default();
+        parts.extensions.clear();
+        Ok(Response::from_parts(parts, AnswerBody::answering(answering)))
+    }
+
+    /// The head as the target gets it: our host, our credential, who asks.
+    fn upstream_head(
+        &self,
+        routed: &Routed<'_>,
+        mut parts: Parts,
+        running: &Shared,
+    ) -> Result<Parts, Told> {
+        let upstream = &routed.target.upstream;
+        let running = running.borrow();
+        let session = running.exchange.session();
+        let principal = session.principal();
+        headers::strip_identity(&mut parts.headers);
+        let introduction = Introduction {
+            peer: self.peer.ip(),
+            secure: self.secure,
+            host: &routed.host,
+            session: session.id(),
+            subject: &principal.subject,
+            issuer: &principal.issuer,
+            kind: principal.kind.as_str(),
+            on_behalf_of: principal.on_behalf_of.first().map(|it| it.subject.as_str()),
+        };
+        headers::introduce(&mut parts.headers, &introduction);
+        let host = HeaderValue::from_str(&upstream.authority());
+        parts.headers.insert(header::HOST, host.map_err(|_| Told::Unreachable)?);
+        if let Credential::Field(name, value) = &upstream.credential {
+            parts.headers.insert(name, value.clone());
+        }
+        let mut target = format!("{}{}", upstream.path, routed.path.as_str());
+        if let Some(query) = parts.uri.query() {
+            target.push('?');
+            target.push_str(query);
+        }
+        let target: PathAndQuery =
+            target.parse().map_err(|_| Told::BadRequest("the path can't be passed on"))?;
+        parts.uri = Uri::from(target);
+        parts.version = Version::HTTP_11;
+        parts.extensions.clear();
+        Ok(parts)
+    }
+
+    /// Puts on record that a request got no session, and gives back what to tell it.
+    async fn turned_away(&self, parts: &Parts, target: &[u8], told: Told) -> Told {
+        let peer = self.peer.to_string();
+        let arrival = Arrival { protocol: PROTOCOL, peer: &peer, target };
+        let message = format!("{}: {told}", parts.method);
+        let recorded = self.inner.gate.record_refusal(arrival, told.code(), &message, None, None);
+        match recorded.await {
+            Ok(()) => told,
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Puts on record that an admitted request got no answer.
+    async fn failed(&self, running: Shared, told: Told) -> Told {
+        let told = match running.borrow().upload {
+            Upload::Well => told,
+            Upload::TooLarge(most) => Told::TooLarge(most),
+            Upload::Slow => Told::Slow,
+            Upload::Unrecorded => Told::Unrecorded,
+        };
+        running.borrow_mut().failed("error", told.code());
+        let mut wait = running.borrow().waiter();
+        // A body that was partly sent has objects that are still being sealed.
+        let finished = poll_fn(|cx| running.borrow_mut().poll_finish(cx)).await;
+        let cleared = match finished {
+            Ok(release) => release.cleared(&mut *wait).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match cleared {
+            Ok(()) => told,
+            Err(error) => error.into(),
+        }
+    }
+}
+
+/// Sends a request on a connection at rest or a new one. A connection that was closed meanwhile
+/// did not take it, and another is tried.
+async fn send(
+    target: &Target,
+    key: pool::Key,
+    mut request: Request<RequestBody>,
+    running: &Shared,
+) -> Result<(Response<Incoming>, Connected), Told> {
+    loop {
+        let mut connected = match pool::take(key).await {
+            Some(connected) => connected,
+            None => pool::connect(&target.upstream).await.map_err(|error| {
+                tracing::debug!(target = &*target.gate.name, %error, "a target can't be reached");
+                Told::Unreachable
+            })?,
+        };
+        match timeout(target.answer_timeout, pool::send(&mut connected, request)).await {
+            Ok(Ok(response)) => return Ok((response, connected)),
+            Ok(Err((_, Some(unsent)))) if connected.used => request = unsent,
+            Ok(Err((error, _))) => {
+                tracing::debug!(target = &*target.gate.name, %error, "a request failed");
+                return Err(Told::TargetBroke);
+            }
+            Err(_) if running.borrow().upload == Upload::Slow => return Err(Told::Slow),
+            Err(_) => return Err(Told::TargetSlow),
+        }
+    }
+}
+
+/// The token, taken out of the fields: it is for us, not for the target.
+fn bearer(fields: &mut HeaderMap) -> Result<Secret, Told> {
+    let missing = Told::Unauthenticated(Challenge::Missing);
+    let malformed = Told::Unauthenticated(Challenge::Malformed);
+    if fields.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
+        return Err(headers::FieldError::Authorization.into());
+    }
+    let value = fields.remove(header::AUTHORIZATION).ok_or(missing)?;
+    let text = value.to_str().map_err(|_| malformed.clone())?;
+    let (scheme, token) = text.split_once(' ').ok_or_else(|| malformed.clone())?;
+    let token = token.trim_start_matches(' ');
+    if !scheme.eq_ignore_ascii_case("Bearer") || token.is_empty() || token.contains(' ') {
+        return Err(malformed);
+    }
+    Ok(Secret::new(token.to_owned()))
+}
+
+/// Reads a body that says it is short, so that it is judged and recorded with its request. Any
+/// other stays, to be recorded on its way; so does one that waits for a go-ahead.
+async fn read_short(unread: &mut Option<Incoming>, fields: &HeaderMap) -> Result<Bytes, Told> {
+    let Some(body) = unread else { return Ok(Bytes::new()) };
+    if !body.is_end_stream() {
+        let upper = body.size_hint().upper();
+        if upper.is_none_or(|it| it > MAX_JUDGED_BODY) || fields.contains_key(header::EXPECT) {
+            return Ok(Bytes::new());
+        }
+    }
+    let mut all = Vec::new();
+    let read = async {
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+            let frame = frame.map_err(|_| Told::BadRequest("the body broke off"))?;
+            all.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default());
+        }
+        Ok::<(), Told>(())
+    };
+    timeout(BODY_STALL, read).await.map_err(|_| Told::Slow)??;
+    *unread = None;
+    Ok(all.into())
+}
+
+fn told(error: BodyError) -> Told {
+    match error {
+        BodyError::Journal(error) => error.into(),
+        BodyError::Over(why) => Told::Unauthenticated(Challenge::Invalid(why.to_string())),
+        BodyError::Broken | BodyError::TooLarge => Told::TargetBroke,
+        BodyError::Slow => Told::TargetSlow,
+    }
+}

@@ -1,0 +1,74 @@
+//! A request under way, shared by the two bodies that belong to it. Both are polled on one thread.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use gate::{Exchange, JournalError, Release, Wait};
+use http::StatusCode;
+use records::Response;
+
+use crate::record;
+use crate::sessions::InUse;
+
+/// What of a request's record its bodies need.
+pub(crate) struct Running {
+    pub(crate) exchange: Exchange,
+    /// The session's place, kept while the request is under way.
+    _in_use: InUse,
+    /// What the request's body did, if it ended the request.
+    pub(crate) upload: Upload,
+    outcome: Response<'static>,
+    failed: bool,
+}
+
+/// What became of a request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Upload {
+    /// Nothing wrong.
+    #[default]
+    Well,
+    /// It is longer than the target takes.
+    TooLarge(u64),
+    /// The client stalled.
+    Slow,
+    /// It can't be recorded.
+    Unrecorded,
+}
+
+pub(crate) type Shared = Rc<RefCell<Running>>;
+
+impl Running {
+    pub(crate) fn new(exchange: Exchange, in_use: InUse) -> Shared {
+        let outcome = Response { outcome: "lost".into(), ..Response::default() };
+        let upload = Upload::default();
+        Rc::new(RefCell::new(Running { exchange, _in_use: in_use, upload, outcome, failed: false }))
+    }
+
+    /// A waiter of its own for each body.
+    pub(crate) fn waiter(&self) -> Box<dyn Wait> {
+        self.exchange.session().waiter()
+    }
+
+    /// The target's answer has begun.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.outcome.outcome = record::outcome(status).into();
+        self.outcome.code = Some(status.as_str().to_owned().into());
+    }
+
+    /// It ended otherwise than with the answer's end; what was said first stays.
+    pub(crate) fn failed(&mut self, outcome: &'static str, cause: &'static str) {
+        if !std::mem::replace(&mut self.failed, true) {
+            self.outcome.outcome = outcome.into();
+            self.outcome.details.insert("cause".into(), cause.into());
+        }
+    }
+
+    /// Puts the outcome on record.
+    pub(crate) fn poll_finish(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Release, JournalError>> {
+        self.exchange.poll_finish(&mut self.outcome, cx)
+    }
+}

@@ -1,0 +1,201 @@
+//! Requests by curl through the proxy: answered as directly, and on record.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod rig;
+
+use rig::service::byte;
+use rig::{Plan, Rig, Said, curl};
+use serde_json::json;
+
+fn fields(seen: &serde_json::Value, name: &str) -> Vec<String> {
+    let all = seen["fields"].as_array().unwrap().iter();
+    all.filter(|it| it[0] == name).map(|it| it[1].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_request_is_answered_and_on_record() {
+    let rig = Rig::start();
+    let said = rig.curl(&["-i", "-H", "X-Thing: 1"], "/a/../b/%7Ec?x=1");
+    assert!(said.text().starts_with("HTTP/1.1 200 OK\r\n"), "{said:?}");
+    let said = rig.curl(&["-H", "X-Thing: 1", "-d", "hello=1"], "/a/../b/%7Ec?x=1");
+    let seen = said.json();
+    assert_eq!((&seen["method"], &seen["target"]), (&json!("POST"), &json!("/b/~c?x=1")));
+    assert_eq!((&seen["body"], &seen["version"]), (&json!("hello=1"), &json!("HTTP/1.1")));
+    // The token is for us; who it stands for is told.
+    assert!(fields(&seen, "authorization").is_empty());
+    assert_eq!(fields(&seen, "x-greffier-subject"), ["alice"]);
+    assert_eq!(fields(&seen, "x-thing"), ["1"]);
+    assert_eq!(fields(&seen, "x-forwarded-for"), ["127.0.0.1"]);
+    let exchanges = rig.exchanges();
+    let (command, response) = &exchanges[1];
+    assert_eq!(command["text"], "POST /b/~c?x=1");
+    assert_eq!((&command["operation"], &command["class"]), (&json!("POST"), &json!("write")));
+    assert_eq!(command["parameters"][0], json!({"type": "body", "value": "hello=1"}));
+    assert_eq!(command["details"]["field.content-type"], "application/x-www-form-urlencoded");
+    assert!(command["details"]["field.x-thing"].as_str().unwrap().starts_with("sha256:"));
+    assert!(command["details"].get("field.authorization").is_none());
+    assert_eq!((&response["outcome"], &response["code"]), (&json!("ok"), &json!("200")));
+    let recorded = String::from_utf8(rig.recorded(&exchanges[1])).unwrap();
+    assert!(recorded.starts_with("HTTP/1.1 200 OK\r\n"), "{recorded}");
+    assert!(recorded.ends_with(&format!("\r\n\r\n{}", said.text())), "{recorded}");
+    // One bearer with one target is one session.
+    let starts = rig.entries_of("session_start");
+    assert_eq!(starts.len(), 2, "each curl has a token of its own");
+    assert_eq!(starts[0]["protocol"], "http");
+}
+
+#[test]
+fn long_bodies_pass_both_ways_and_are_whole_in_the_record() {
+    let rig = Rig::start();
+    let bytes: u64 = 3_000_000;
+    let content: Vec<u8> = (0..bytes).map(byte).collect();
+    let file = rig.dir.path().join("file");
+    std::fs::write(&file, &content).unwrap();
+    let up = format!("@{}", file.display());
+    let sum = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content));
+    for args in [
+        vec!["--data-binary", &up],
+        vec!["--data-binary", &up, "-H", "Transfer-Encoding: chunked"],
+        vec!["--data-binary", &up, "-H", "Expect: 100-continue"],
+    ] {
+        let seen = rig.curl(&args, "/upload").json();
+        assert_eq!((&seen["bytes"], &seen["sha256"]), (&json!(bytes), &json!(sum)), "{args:?}");
+    }
+    for path in ["/sized", "/chunked"] {
+        let said = rig.curl(&[], &format!("{path}?{bytes}"));
+        assert!(said.out == content, "{path}: {} {}", said.out.len(), said.err);
+    }
+    let exchanges = rig.exchanges();
+    for exchange in &exchanges[..3] {
+        assert!(rig.objects(&exchange.1["input_chunks"]) == content, "{}", exchange.1);
+    }
+    for exchange in &exchanges[3..] {
+        let recorded = rig.recorded(exchange);
+        assert!(recorded.ends_with(&content) && recorded.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    }
+    assert_eq!(exchanges[0].1["input_bytes"], bytes);
+    assert_eq!(exchanges[4].1["bytes"], bytes);
+}
+
+#[test]
+fn streams_flow_as_they_come() {
+    let rig = Rig::start();
+    let begun = std::time::Instant::now();
+    let said = rig.curl(&["-N", "-w", "%{time_starttransfer}"], "/ticks?10");
+    let text = said.text();
+    let (events, first) = text.rsplit_once("\n\n").unwrap();
+    assert!(events.ends_with("data: 9"), "{said:?}");
+    let (first, whole) = (first.parse::<f64>().unwrap(), begun.elapsed().as_secs_f64());
+    assert!(first < whole / 2.0, "the first byte came after {first} of {whole} s");
+    let (_, response) = &rig.exchanges()[0];
+    assert_eq!(response["bytes"], 90);
+    assert!(rig.entries_of("output").len() >= 8);
+}
+
+#[test]
+fn trailers_status_codes_and_empty_answers_are_kept() {
+    let rig = Rig::start();
+    let said = rig.curl(&["-i", "-H", "TE: trailers", "-H", "Connection: TE"], "/trailers");
+    assert!(said.text().to_lowercase().contains("trailer: x-sum"), "{said:?}");
+    for (status, outcome) in [(204, "ok"), (304, "ok"), (404, "error"), (503, "error")] {
+        let said =
+            rig.curl(&["-o", "/dev/null", "-w", "%{http_code}"], &format!("/status?{status}"));
+        assert_eq!(said.text(), status.to_string());
+        let (_, response) = rig.exchanges().pop().unwrap();
+        assert_eq!(
+            (&response["outcome"], &response["code"]),
+            (&json!(outcome), &json!(status.to_string()))
+        );
+    }
+    let said = rig.curl(&["-I"], "/sized?12345");
+    assert!(said.text().contains("content-length: 12345"), "{said:?}");
+    assert_eq!(rig.curl(&["-X", "OPTIONS"], "/x").json()["method"], "OPTIONS");
+}
+
+#[test]
+fn who_has_no_good_token_is_told_how_and_on_record() {
+    let rig = Rig::start();
+    let ask = |args: &[&str]| Said::of(curl().args(["-i"]).args(args).arg(rig.url("/x")));
+    for (args, error) in [
+        (vec![], "realm=\"greffier\"\r"),
+        (vec!["-H", "Authorization: Basic eDp5"], "error=\"invalid_request\""),
+        (vec!["-H", "Authorization: Bearer"], "error=\"invalid_request\""),
+        (vec!["-H", "Authorization: Bearer x.y.z"], "error=\"invalid_token\""),
+    ] {
+        let said = ask(&args);
+        assert!(said.text().starts_with("HTTP/1.1 401"), "{said:?}");
+        assert!(said.text().contains(error), "{said:?}");
+    }
+    let token = format!("Authorization: Bearer {}", rig.token("alice"));
+    let said = ask(&["-H", &token, "-H", &token]);
+    assert!(said.text().starts_with("HTTP/1.1 400"), "{said:?}");
+    assert!(rig.entries_of("command").is_empty());
+    let refusals = rig.entries_of("auth_failure");
+    assert_eq!(refusals.len(), 5, "{refusals:?}");
+    assert!(!format!("{refusals:?}").contains("x.y.z"));
+}
+
+#[test]
+fn a_rule_denies_and_the_target_sees_nothing() {
+    let policy = r#"
+        default = "allow"
+        [[rule]]
+        name = "no-admin"
+        effect = "deny"
+        when = { resources = ["/admin*"] }
+        reason = "ask the platform team"
+        [[rule]]
+        name = "read-only"
+        effect = "deny"
+        when = { class = ["delete", "unknown"] }
+    "#;
+    let rig = Rig::with(Plan { policy: policy.into(), ..Plan::default() });
+    for path in ["/admin", "/a/../admin/x", "/%61dmin", "//admin", "/;x/admin", "/x/..//admin"] {
+        let said = rig.curl(&["--path-as-is", "-i"], path);
+        assert!(said.text().starts_with("HTTP/1.1 403"), "{path}: {said:?}");
+        assert!(said.text().contains("\"rule\":\"no-admin\""), "{path}: {said:?}");
+        assert!(said.text().contains("ask the platform team"), "{path}: {said:?}");
+        let (command, response) = rig.exchanges().pop().unwrap();
+        assert_eq!((&command["verdict"], response), (&json!("deny"), json!(null)));
+    }
+    for method in ["DELETE", "PURGE"] {
+        assert!(rig.curl(&["-X", method], "/x").text().contains("read-only"));
+    }
+    assert_eq!(
+        rig.curl(&["-X", "TRACE", "-o", "/dev/null", "-w", "%{http_code}"], "/x").text(),
+        "405"
+    );
+    for path in ["/a%2fb", "/..", "/a%00"] {
+        let said = rig.curl(&["--path-as-is", "-o", "/dev/null", "-w", "%{http_code}"], path);
+        assert_eq!(said.text(), "400", "{path}");
+    }
+}
+
+#[test]
+fn what_breaks_is_told_apart() {
+    let rig = Rig::with(Plan {
+        target: |target| {
+            target.answer_timeout = std::time::Duration::from_millis(500);
+            target.max_body = Some(100_000);
+        },
+        ..Plan::default()
+    });
+    let code = |args: &[&str], path: &str| {
+        let all = [&["-o", "/dev/null", "-w", "%{http_code}"], args].concat();
+        rig.curl(&all, path).text()
+    };
+    assert_eq!(code(&[], "/slow?100"), "200");
+    let broken = rig.curl(&[], "/broken");
+    assert_ne!(broken.code, Some(0), "half an answer must not look whole: {broken:?}");
+    let file = rig.dir.path().join("file");
+    std::fs::write(&file, vec![b'x'; 500_000]).unwrap();
+    let up = format!("@{}", file.display());
+    for _ in 0..5 {
+        assert_eq!(code(&["--data-binary", &up, "-H", "Expect:"], "/x"), "413");
+    }
+    let outcomes: Vec<_> = rig.exchanges().iter().map(|it| it.1["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["ok", "lost", "error", "error", "error", "error", "error"]);
+    let nobody = Rig::before(1, Plan::default());
+    assert_eq!(nobody.curl(&["-o", "/dev/null", "-w", "%{http_code}"], "/").text(), "502");
+    assert_eq!(nobody.exchanges()[0].1["details"]["cause"], "unreachable");
+}
