@@ -38,3 +38,9 @@ pub(crate) fn check(
     }
     Ok(())
 }
+
+/// A byte of a header's name (RFC 9110, 5.6.2).
+pub(crate) const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+}
