@@ -37,6 +37,8 @@
 //! file's folder.
 
 mod document;
+#[cfg(feature = "http")]
+pub mod http;
 mod instance;
 mod keygen;
 mod load;
@@ -51,7 +53,7 @@ mod sections;
 pub mod serve;
 #[cfg(feature = "ssh")]
 pub mod ssh;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "http"))]
 mod tls;
 mod units;
 

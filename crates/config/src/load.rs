@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::document::{Document, Value};
 use crate::loaded::{Audit, Listener, Loaded, Protocol, Serve, Targets};
+use crate::operations::{self, Context};
 #[cfg(feature = "postgres")]
 use crate::postgres as pg;
 use crate::problem::{Problem, Problems, unknown};
@@ -47,13 +48,15 @@ const SECTIONS: &[&str] = &[
     "ssh_ca",
 ];
 /// Protocols that some program of the family speaks.
-const EVERY_PROTOCOL: [&str; 2] = ["postgres", "ssh"];
+const EVERY_PROTOCOL: [&str; 3] = ["postgres", "ssh", "http"];
 /// Protocols that this program can speak: one for each of this crate's features.
 const PROTOCOLS: &[&str] = &[
     #[cfg(feature = "postgres")]
     ::postgres::PROTOCOL,
     #[cfg(feature = "ssh")]
     ::ssh::PROTOCOL,
+    #[cfg(feature = "http")]
+    http_proxy::PROTOCOL,
 ];
 
 /// Reads and checks a configuration. Reads the files and variables that it names; opens no log
@@ -146,7 +149,7 @@ impl<'a> Reader<'a> {
         self.issuers = self.identity();
         let listeners = self.listeners(&targets);
         let audit = self.audit();
-        let kinds = self.issuers.as_ref().map(kinds);
+        let kinds = self.issuers.as_ref().map(operations::made);
         let verifier = self.issuers.clone().and_then(|config| self.verifier(&config));
         let policy = self.policy(&names, kinds.as_deref());
         let masking = self.masking();
@@ -231,7 +234,8 @@ impl<'a> Reader<'a> {
         &mut self,
         path: &str,
         value: Value<'a>,
-        #[cfg_attr(not(feature = "postgres"), allow(unused_variables))] address: Option<SocketAddr>,
+        #[cfg_attr(not(any(feature = "postgres", feature = "http")), allow(unused_variables))]
+        address: Option<SocketAddr>,
         targets: &[(String, Value<'a>)],
     ) -> Option<Protocol> {
         let word = match word(&value, "protocol") {
@@ -278,6 +282,13 @@ impl<'a> Reader<'a> {
                 let place = crate::ssh::Place { base, env, issuers };
                 crate::ssh::listener(&mut self.document, path, &place, &section)
                     .map(|own| Protocol::Ssh(Box::new(own)))
+            }
+            #[cfg(feature = "http")]
+            http_proxy::PROTOCOL => {
+                let section: crate::http::Listen = self.document.read(path, value)?;
+                let loopback = address.is_none_or(|address| address.ip().is_loopback());
+                crate::http::listener(&mut self.document, path, &self.base, loopback, &section)
+                    .map(Protocol::Http)
             }
             _ => None,
         }
@@ -437,6 +448,8 @@ impl<'a> Reader<'a> {
             ::postgres::VOCABULARY,
             #[cfg(feature = "ssh")]
             ::ssh::VOCABULARY,
+            #[cfg(feature = "http")]
+            http_proxy::VOCABULARY,
         ];
         let known = policy::Known { vocabularies: &vocabularies, targets: Some(targets), kinds };
         match policy::Policy::compile(&config, &known) {
@@ -517,9 +530,17 @@ impl<'a> Reader<'a> {
                     let target = crate::ssh::target(document, &path, name, section, &context);
                     targets.ssh.extend(target.map(Arc::new));
                 }
+                #[cfg(feature = "http")]
+                http_proxy::PROTOCOL => {
+                    let Some(section) = document.read(&path, value.clone()) else { continue };
+                    let target = crate::http::target(document, &path, name, section, &context);
+                    targets.http.extend(target.map(Arc::new));
+                }
                 _ => {}
             }
         }
+        #[cfg(feature = "http")]
+        crate::http::apart(&mut self.document, &targets.http);
         targets
     }
 
@@ -573,23 +594,6 @@ fn word<'v>(table: &'v Value<'_>, key: &str) -> Option<&'v str> {
         Some(DeValue::String(word)) => Some(word),
         _ => None,
     }
-}
-
-/// What the sections of a target are made ready with.
-pub(crate) struct Context<'a> {
-    pub(crate) base: &'a Path,
-    pub(crate) env: Lookup<'a>,
-    pub(crate) masking: &'a Arc<masking::Policy>,
-    pub(crate) kinds: &'a [&'a str],
-}
-
-/// Kinds that some rule of some issuer makes.
-fn kinds(config: &identity::Config) -> Vec<&'static str> {
-    let all = ["human", "agent", "workload", "ci"];
-    let made = |kind: &&str| {
-        config.issuers.values().flat_map(|issuer| &issuer.rules).any(|rule| rule.kind == *kind)
-    };
-    all.into_iter().filter(made).collect()
 }
 
 fn is_log_id(id: &str) -> bool {

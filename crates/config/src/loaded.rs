@@ -43,6 +43,9 @@ pub struct Targets {
     /// The SSH servers.
     #[cfg(feature = "ssh")]
     pub ssh: Vec<Arc<::ssh::Target>>,
+    /// The HTTP services.
+    #[cfg(feature = "http")]
+    pub http: Vec<Arc<http_proxy::Target>>,
 }
 
 impl Targets {
@@ -54,6 +57,8 @@ impl Targets {
         names.extend(self.postgres.iter().map(|target| &*target.gate.name));
         #[cfg(feature = "ssh")]
         names.extend(self.ssh.iter().map(|target| &*target.gate.name));
+        #[cfg(feature = "http")]
+        names.extend(self.http.iter().map(|target| &*target.gate.name));
         names
     }
 }
@@ -93,6 +98,21 @@ impl Loaded {
     }
 }
 
+#[cfg(feature = "http")]
+impl Loaded {
+    /// What the HTTP proxy of one listener is made of.
+    #[must_use]
+    pub fn http_config(&self, own: &crate::http::Listener) -> http_proxy::Config {
+        http_proxy::Config {
+            targets: self.targets.http.clone(),
+            tls: own.tls.clone(),
+            head_timeout: own.head_timeout,
+            max_sessions: own.max_sessions,
+            session_idle: own.session_idle,
+        }
+    }
+}
+
 /// `[serve]`: threads, connections, and the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Serve {
@@ -123,6 +143,9 @@ pub enum Protocol {
     /// SSH.
     #[cfg(feature = "ssh")]
     Ssh(Box<crate::ssh::Listener>),
+    /// HTTP.
+    #[cfg(feature = "http")]
+    Http(crate::http::Listener),
 }
 
 /// `[audit]`: the log and its store.

@@ -1,10 +1,14 @@
-//! What targets of every protocol write alike: operations, and kinds of principals.
+//! What targets of every protocol have alike: what they are made with, operations, kinds of
+//! principals.
 
+use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(any(feature = "postgres", feature = "ssh"))]
 use identity::Kind;
 
 use crate::document::Document;
+use crate::secret::Lookup;
 use crate::sections::Operation;
 
 /// A target's `[[…operation]]` tables: what `recording = "operations"` names.
@@ -57,6 +61,7 @@ pub(crate) fn compile(
 }
 
 /// Kinds of principals, as some issuer gives them out.
+#[cfg(any(feature = "postgres", feature = "ssh"))]
 pub(crate) fn kinds(
     document: &mut Document<'_>,
     path: &str,
@@ -75,4 +80,25 @@ pub(crate) fn kinds(
         }
     }
     kinds
+}
+
+/// What the sections of a target are made ready with.
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "ssh")),
+    allow(dead_code, reason = "HTTP's targets have no rules of their own for principals")
+)]
+pub(crate) struct Context<'a> {
+    pub(crate) base: &'a Path,
+    pub(crate) env: Lookup<'a>,
+    pub(crate) masking: &'a Arc<masking::Policy>,
+    pub(crate) kinds: &'a [&'a str],
+}
+
+/// Kinds that some rule of some issuer makes.
+pub(crate) fn made(config: &identity::Config) -> Vec<&'static str> {
+    let all = ["human", "agent", "workload", "ci"];
+    let made = |kind: &&str| {
+        config.issuers.values().flat_map(|issuer| &issuer.rules).any(|rule| rule.kind == *kind)
+    };
+    all.into_iter().filter(made).collect()
 }

@@ -15,8 +15,7 @@ use serde::Deserialize;
 use ssh_wire::login::{is_login, is_target};
 
 use crate::document::Document;
-use crate::load::Context;
-use crate::operations;
+use crate::operations::{self, Context};
 use crate::secret::{Lookup, SecretRef};
 use crate::sections::Operation;
 use crate::units::{Size, Span};

@@ -11,9 +11,8 @@ use postgres_wire::auth::{Methods, Secret};
 use rustls::pki_types::ServerName;
 
 use crate::document::Document;
-use crate::load::Context;
-use crate::operations;
-use crate::tls::{self, PairError};
+use crate::operations::{self, Context};
+use crate::tls;
 
 mod sections;
 
@@ -111,55 +110,9 @@ fn client_tls(
     loopback: bool,
     section: &sections::Listen,
 ) -> Option<ClientTls> {
-    let Some(files) = &section.tls else {
-        if !section.allow_plain_text {
-            let message = "is missing; tokens must not cross a network readable (on a loopback \
-                           address `allow_plain_text = true` does without)";
-            document.problem(format!("{path}.tls"), message);
-            return None;
-        }
-        if !loopback {
-            let message = "is for loopback addresses only; write `tls`";
-            document.problem(format!("{path}.allow_plain_text"), message);
-        }
-        return Some(ClientTls::PlainText);
-    };
-    if section.allow_plain_text {
-        document.problem(format!("{path}.allow_plain_text"), "contradicts `tls`; take one out");
-    }
-    for (key, value) in [("certificate", &files.certificate), ("key", &files.key)] {
-        if value.is_none() {
-            document.problem(format!("{path}.tls.{key}"), "is missing; name a PEM file");
-        }
-    }
-    let (certificate, key) =
-        (base.join(files.certificate.as_ref()?), base.join(files.key.as_ref()?));
-    match tls::server(&certificate, &key, &[ALPN]) {
-        Ok(config) => Some(ClientTls::Required(config)),
-        Err(errors) => {
-            pair_problems(
-                document,
-                errors,
-                &format!("{path}.tls.certificate"),
-                &format!("{path}.tls.key"),
-            );
-            None
-        }
-    }
-}
-
-fn pair_problems(
-    document: &mut Document<'_>,
-    errors: Vec<PairError>,
-    certificate: &str,
-    key: &str,
-) {
-    for error in errors {
-        match error {
-            PairError::Certificate(message) => document.problem(certificate, message),
-            PairError::Key(message) => document.problem(key, message),
-        }
-    }
+    let (files, plain) = (section.tls.as_ref(), section.allow_plain_text);
+    let tls = tls::listener(document, path, base, loopback, files, plain, &[ALPN])?;
+    Some(tls.map_or(ClientTls::PlainText, ClientTls::Required))
 }
 
 /// Makes a target of its section. `None` if something is wrong with it.
@@ -273,31 +226,11 @@ fn upstream_tls(
     if name.is_err() {
         document.problem(format!("{path}.{key}"), "is no host name, so no certificate can have it");
     }
-    let ca = section.tls_ca.as_ref().map(|file| context.base.join(file));
-    let roots = tls::roots(ca.as_deref())
-        .map_err(|message| document.problem(format!("{path}.tls_ca"), message));
-    let own = match (&section.tls_certificate, &section.tls_key) {
-        (Some(certificate), Some(key)) => {
-            Some((context.base.join(certificate), context.base.join(key)))
-        }
-        (None, None) => None,
-        (Some(_), None) => {
-            document.problem(format!("{path}.tls_key"), "is missing beside `tls_certificate`");
-            return None;
-        }
-        (None, Some(_)) => {
-            document.problem(format!("{path}.tls_certificate"), "is missing beside `tls_key`");
-            return None;
-        }
-    };
-    match tls::client(roots.ok()?, own.as_ref().map(|(c, k)| (c.as_path(), k.as_path()))) {
-        Ok(config) => Some((name.ok()?, config)),
-        Err(errors) => {
-            let (certificate, key) = (format!("{path}.tls_certificate"), format!("{path}.tls_key"));
-            pair_problems(document, errors, &certificate, &key);
-            None
-        }
-    }
+    let files = [&section.tls_ca, &section.tls_certificate, &section.tls_key];
+    let [ca, certificate, key] =
+        files.map(|file| file.as_ref().map(|file| context.base.join(file)));
+    let config = tls::target(document, path, ca.as_deref(), certificate.as_deref(), key.as_deref());
+    Some((name.ok()?, config?))
 }
 
 fn databases(

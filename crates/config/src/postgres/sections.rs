@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::secret::SecretRef;
 use crate::sections::Operation;
+use crate::tls::TlsFiles;
 use crate::units::{Size, Span};
 
 #[derive(Debug, Default, Deserialize)]
@@ -15,7 +16,7 @@ pub(crate) struct Listen {
     pub(crate) carrier: Carrier,
     pub(crate) openid_configuration: Option<String>,
     pub(crate) scope: Option<String>,
-    pub(crate) tls: Option<ListenTls>,
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) allow_plain_text: bool,
     pub(crate) handshake_timeout: Option<Span>,
     pub(crate) max_message_bytes: Option<Size>,
@@ -28,13 +29,6 @@ pub(crate) enum Carrier {
     #[default]
     Password,
     Oauthbearer,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct ListenTls {
-    pub(crate) certificate: Option<String>,
-    pub(crate) key: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
