@@ -37,6 +37,11 @@ pub(crate) fn unrecorded(error: JournalError) -> String {
     format!("greffier: {error}, so nothing runs.\n")
 }
 
+/// A channel can't go on.
+pub(crate) fn broken_off(reason: &str) -> String {
+    format!("greffier: {reason}. This channel ends.\n")
+}
+
 /// The proxy stops.
 pub(crate) const SHUTDOWN: &str = "greffier: the proxy is shutting down.\n";
 

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::pump::Sender;
 use crate::relay::{Ended, Leg, Relay};
 use crate::rules::{Allow, ChannelRules};
+use crate::side::Side;
 
 const AUDIENCE: &str = "https://greffier.test";
 const ARRIVAL: Arrival<'static> = Arrival { protocol: "ssh", peer: "127.0.0.1:1", target: b"web1" };
@@ -419,6 +420,50 @@ async fn a_target_may_not_open_channels_nor_overrun() {
     rig.target.send(write::data(0, b"12345")).await;
     let ended = timeout(PATIENCE, rig.ended).await.unwrap().unwrap();
     assert!(ended.reason.contains("target broke the protocol"), "{}", ended.reason);
+}
+
+#[tokio::test]
+async fn neither_side_may_send_longer_packets_than_the_other_takes() {
+    // The client takes 1,000 bytes a packet, the target 40,000: more than is ever offered.
+    let start = async || {
+        let mut rig = Rig::start(all()).await;
+        rig.client.send(write::open(b"session", 0, WINDOW, 1000, b"")).await;
+        rig.target.expect(write::open(b"session", 0, WINDOW, 1000, b"")).await;
+        rig.target.send(write::open_confirmation(0, 7, WINDOW, 40_000, b"")).await;
+        rig.client.expect(write::open_confirmation(0, 7, WINDOW, 32_768, b"")).await;
+        rig.run(0, 7, "cat").await;
+        rig
+    };
+    let mut rig = start().await;
+    rig.client.send(write::data(7, &[b'x'; 32_768])).await;
+    rig.target.expect(write::data(7, &[b'x'; 32_768])).await;
+    for said in [write::data(0, &[b'x'; 1000]), write::stderr(0, &[b'x'; 1000])] {
+        rig.target.send(said.clone()).await;
+        rig.client.expect(said).await;
+    }
+    let cases = [
+        (Side::Client, write::data(7, &[b'x'; 32_769])),
+        (Side::Target, write::data(0, &[b'x'; 1001])),
+        (Side::Target, write::stderr(0, &[b'x'; 1001])),
+    ];
+    for (from, long) in cases {
+        let mut rig = start().await;
+        let peer = if from == Side::Client { &rig.client } else { &rig.target };
+        peer.send(long).await;
+        let ended = timeout(PATIENCE, &mut rig.ended).await.unwrap().unwrap();
+        assert!(ended.reason.contains(&format!("{from} broke the protocol")), "{}", ended.reason);
+        assert!(ended.reason.contains("longer than the channel's"), "{}", ended.reason);
+        assert!(ended.told.is_some());
+        // None of it got anywhere.
+        for leg in [&mut rig.client, &mut rig.target] {
+            while let Some(packet) = leg.rx.recv().await {
+                assert!(packet.len() < 1001, "{packet:?}");
+            }
+        }
+        let response = &rig.entries("response")[0];
+        assert_eq!(response["outcome"], "lost");
+        assert_eq!(response["details"]["ended_by"], ended.reason.as_str());
+    }
 }
 
 #[tokio::test]

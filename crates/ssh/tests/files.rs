@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rig::tools::{self, Master};
 use rig::{Plan, Rig, Said};
 use serde_json::Value;
 use ssh::{Allow, ChannelRules};
@@ -282,4 +283,38 @@ fn without_sftp_in_its_configuration_a_target_takes_none() {
         assert_ne!(said.code, Some(0), "{said:?}");
         assert!(said.err.contains("rule \"target\""), "{said:?}");
     }
+}
+
+#[test]
+fn a_stream_that_is_no_sftp_ends_its_channel_and_no_other() {
+    let Some(sshd) = sshd() else { return };
+    let allow = Allow { sftp: true, exec: true, ..Allow::default() };
+    let rules = ChannelRules { allow, ..ChannelRules::default() };
+    let rig = Rig::with(&sshd, Plan { rules, ..Plan::default() });
+    let master = Master::start(&rig, &[], &["-N"], Stdio::null());
+    // A program of one's own that is no sftp client; cat shows that its neighbour lives.
+    let mut sibling = master.command(&rig, "ssh");
+    let mut sibling =
+        sibling.args(["gw", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut wrong = master.command(&rig, "ssh");
+    wrong.args(["-s", "gw", "sftp"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut wrong = wrong.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = wrong.stdin.take().unwrap();
+    stdin.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    // It stays open: what ends here ends by the proxy.
+    let output = wrong.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(said.contains("greffier: the client's stream can't be followed as sftp"), "{said}");
+    sibling.stdin.take().unwrap().write_all(b"still here").unwrap();
+    let output = sibling.wait_with_output().unwrap();
+    assert_eq!((output.stdout.as_slice(), output.status.code()), (&b"still here"[..], Some(0)));
+    drop(master);
+    rig.settle();
+    assert_eq!(rig.entries_of("session_end").len(), 1);
+    let command = &tools::commands(&rig, "subsystem")[0];
+    let response = tools::response(&rig, command);
+    assert_eq!(response["outcome"], "lost");
+    let reason = response["details"]["ended_by"].as_str().unwrap();
+    assert!(reason.contains("client's stream can't be followed as sftp"), "{reason}");
 }

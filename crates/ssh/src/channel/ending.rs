@@ -114,6 +114,14 @@ impl Channel {
         Ok(())
     }
 
+    /// What runs here can't go on, through no fault of the connection's: the client is told why,
+    /// and both sides are sent the channel's end. What they say until they know is thrown away.
+    pub(super) fn break_off(&mut self, reason: &str, shared: &mut Shared) -> Result<(), End> {
+        tracing::debug!(session = shared.session.id(), reason, "a channel is ended");
+        self.to_target.ledger.close_source();
+        self.end(Some(&refusal::broken_off(reason)), reason, "lost", shared)
+    }
+
     /// Whether the record of what ran here is complete.
     pub(crate) fn is_recorded(&self) -> bool {
         !matches!(self.run, Run::Finishing(..) | Run::Running(_))

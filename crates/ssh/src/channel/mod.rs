@@ -324,6 +324,11 @@ impl Channel {
                 if *self.eof.of(from) {
                     return Err(End::violation(from, "data behind the end of data"));
                 }
+                let (bytes, most) = (data.len(), self.longest(from.other()));
+                if bytes > most {
+                    let what = format!("{bytes} bytes of data, longer than the channel's {most}");
+                    return Err(End::violation(from, what));
+                }
                 let lane = self.ledger(from);
                 lane.received(data.len()).map_err(|e| End::violation(from, e.to_string()))?;
                 if data.is_empty() || lane.is_source_closed() {
@@ -361,11 +366,18 @@ impl Channel {
             || match from {
                 Side::Client => {
                     matches!(self.run, Run::Spilling(_))
-                        || self.transfer.as_ref().is_some_and(|t| t.holds_client())
+                        || (self.transfers()
+                            && self.transfer.as_ref().is_some_and(|t| t.holds_client()))
                         || self.is_client_slow()
                 }
                 Side::Target => self.transfer.as_ref().is_some_and(|t| t.has_unfinished()),
             }
+    }
+
+    /// The longest data in one packet to a side: what it said that it takes (RFC 4254 section
+    /// 5.2), as far as the other was told so.
+    fn longest(&self, to: Side) -> usize {
+        usize::try_from((*self.max_packet.of(to)).min(MAX_PACKET)).unwrap_or(usize::MAX)
     }
 
     /// The books of what a side sends.
@@ -529,8 +541,7 @@ impl Channel {
     }
 
     fn say_one(&mut self, stderr: bool, bytes: &[u8]) {
-        let most = usize::try_from(self.max_packet.client.clamp(1, MAX_PACKET)).unwrap_or(1);
-        for piece in bytes.chunks(most) {
+        for piece in bytes.chunks(self.longest(Side::Client).max(1)) {
             let packet = match stderr {
                 true => write::stderr(self.number.client, piece),
                 false => write::data(self.number.client, piece),

@@ -95,12 +95,6 @@ impl Rig {
         self.client.expect_stream(&version).await;
     }
 
-    /// The session ends of itself.
-    async fn ended(self) -> (Ended, Lines) {
-        let ended = timeout(PATIENCE, self.ended).await.unwrap().unwrap();
-        (ended, self.lines)
-    }
-
     /// The client sends this, in pieces.
     async fn say(&self, stream: &[u8], piece: usize) {
         for part in stream.chunks(piece) {
@@ -338,8 +332,42 @@ async fn a_client_that_reads_no_refusals_is_not_read() {
     }
 }
 
+/// Why the channel `0` ends: told on standard error, in front of the channel's end.
+async fn broken_off(rig: &mut Rig) -> String {
+    let mut told = Vec::new();
+    loop {
+        match packet::parse(&rig.client.next().await).unwrap() {
+            Packet::ExtendedData { code: 1, data, .. } => told.extend_from_slice(data),
+            Packet::Close { recipient: 0 } => return String::from_utf8(told).unwrap(),
+            Packet::WindowAdjust { .. } | Packet::Data { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The other channels of the connection live, and the number can be used again.
+async fn lives(rig: &mut Rig) {
+    // What was under way when the other side was told is nobody's fault.
+    rig.client.send(write::data(7, b"late")).await;
+    rig.client.send(write::eof(7)).await;
+    rig.target.send(write::data(0, b"late")).await;
+    rig.target.send(write::request(0, b"exit-status", false, &[0; 4])).await;
+    rig.client.send(write::close(7)).await;
+    loop {
+        match packet::parse(&rig.target.next().await).unwrap() {
+            Packet::Close { recipient: 7 } => break,
+            Packet::WindowAdjust { .. } | Packet::Data { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    rig.target.send(write::close(0)).await;
+    rig.target.send(write::data(3, b"sibling")).await;
+    rig.client.expect(write::data(3, b"sibling")).await;
+    rig.exec(0, 7, "true").await;
+}
+
 #[tokio::test]
-async fn a_target_that_breaks_the_protocol_ends_the_session() {
+async fn a_target_that_breaks_the_protocol_of_files_ends_that_channel_alone() {
     for (answer, why) in [
         (sftp(DATA, 1, &[&string(b"secret")]), "fits its request not"),
         (sftp(HANDLE, 1, &[&string(b"h")]), "fits its request not"),
@@ -347,15 +375,58 @@ async fn a_target_that_breaks_the_protocol_ends_the_session() {
         (vec![0, 0xff, 0xff, 0xff, STATUS], "too long"),
     ] {
         let mut rig = Rig::start(all()).await;
+        rig.exec(3, 9, "sleep 1000").await;
         rig.sftp(4096).await;
         let stat = sftp(STAT, 1, &[&string(b"/a")]);
         rig.say(&stat, 4096).await;
         rig.target.expect_stream(&stat).await;
         rig.answer(&answer, 4096).await;
-        let (ended, lines) = rig.ended().await;
-        assert!(ended.reason.contains(why), "{}", ended.reason);
-        assert_eq!(outcome_of(&lines, "/a")["outcome"], "lost");
+        let told = broken_off(&mut rig).await;
+        assert!(told.contains(why) && told.contains("the target's stream"), "{told}");
+        let of_stat = outcome_of(&rig.lines, "/a");
+        assert_eq!(of_stat["outcome"], "lost");
+        let channel = &rig.entries("response")[1];
+        assert_eq!(channel["outcome"], "lost");
+        assert!(channel["details"]["ended_by"].as_str().unwrap().contains(why), "{channel}");
+        lives(&mut rig).await;
     }
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_the_protocol_of_files_ends_that_channel_alone() {
+    for (said, why) in [
+        (vec![0xff, 0xff, 0xff, 0xff, REMOVE], "too long"),
+        (sftp(STAT, 1, &[&[0, 0, 0, 99]]), "sftp"),
+        ([&sftp(STAT, 1, &[&string(b"/b")])[..], &[0, 0, 0, 0]].concat(), "sftp"),
+    ] {
+        let mut rig = Rig::start(all()).await;
+        rig.exec(3, 9, "sleep 1000").await;
+        rig.sftp(4096).await;
+        rig.say(&said, 4096).await;
+        let told = broken_off(&mut rig).await;
+        assert!(told.contains(why) && told.contains("the client's stream"), "{told}");
+        let channel = rig.entries("response").pop().unwrap();
+        assert!(channel["details"]["ended_by"].as_str().unwrap().contains(why), "{channel}");
+        lives(&mut rig).await;
+    }
+    // Before it is known where paths begin, too.
+    let mut rig = Rig::start(all()).await;
+    rig.exec(3, 9, "sleep 1000").await;
+    rig.open(0, 7, WINDOW, WINDOW).await;
+    rig.client.send(write::line_request(7, b"subsystem", true, b"sftp")).await;
+    rig.target.next().await;
+    rig.target.send(write::success(0)).await;
+    rig.client.expect(write::success(0)).await;
+    rig.say(&[0, 0, 0, 5, 1, 0, 0, 0, 3], 4096).await;
+    rig.target.stream(9).await;
+    // A login script of the target's that talks.
+    rig.answer(b"Welcome!\n", 4096).await;
+    let told = broken_off(&mut rig).await;
+    assert!(told.contains("the target's stream"), "{told}");
+    for n in 0..100 {
+        rig.client.send(write::data(7, &[n; 1000])).await;
+    }
+    lives(&mut rig).await;
 }
 
 #[tokio::test]
@@ -405,8 +476,10 @@ async fn an_old_source_is_told_no_by_its_own_protocol() {
         assert!(String::from_utf8(told).unwrap().contains("kept-as-is"));
         rig.target.expect_nothing().await;
         // The next one begins.
+        rig.exec(3, 9, "sleep 1000").await;
         rig.say(b"E\n", piece).await;
-        let (ended, _) = rig.ended().await;
-        assert!(ended.reason.contains("do not nest"), "{}", ended.reason);
+        let told = broken_off(&mut rig).await;
+        assert!(told.contains("do not nest") && told.contains("as rcp"), "{told}");
+        lives(&mut rig).await;
     }
 }

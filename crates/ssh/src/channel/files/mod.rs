@@ -24,7 +24,7 @@ use records::{Response, Text};
 use ssh_wire::packet::{self, Packet, write};
 use ssh_wire::sftp::MAX_PACKET_BYTES;
 
-use super::{Channel, MAX_PACKET, RETRY, Run, Shared, judge};
+use super::{Channel, RETRY, Run, Shared, judge};
 use crate::refusal;
 use crate::relay::End;
 use crate::side::Side;
@@ -67,6 +67,14 @@ impl Session {
             (Session::Sftp(sftp), Side::Client) => sftp.client(stream, cx),
             (Session::Sftp(sftp), Side::Target) => sftp.target(stream, cx),
             (Session::Scp(scp), side) => scp.follow(side, stream, cx),
+        }
+    }
+
+    /// The protocol's name.
+    fn name(&self) -> &'static str {
+        match self {
+            Session::Sftp(_) => "sftp",
+            Session::Scp(_) => "rcp",
         }
     }
 
@@ -359,8 +367,16 @@ impl Channel {
         if transfer.has_unfinished() {
             self.retry = Some(Instant::now() + RETRY);
         }
+        let what = transfer.session.name();
         self.transfer = Some(transfer);
-        done?;
+        match done {
+            // It is this channel's stream that can't be followed: the connection has others.
+            Err(End::Violation { by, what: why }) => {
+                let reason = format!("the {by}'s stream can't be followed as {what}: {why}");
+                return self.break_off(&reason, shared);
+            }
+            done => done?,
+        }
         // What is withheld, its sender may send again.
         self.pass_credit(Side::Target, shared);
         self.pass_credit(Side::Client, shared);
@@ -392,7 +408,12 @@ impl Channel {
             to_client: Vec::new(),
             told: Vec::new(),
         };
-        let taken = transfer.session.follow(from, &stream, &mut cx)?;
+        let taken = transfer.session.follow(from, &stream, &mut cx);
+        // What came before a fault is on record, and goes on.
+        let (taken, fault) = match taken {
+            Ok(taken) => (taken, None),
+            Err(fault) => (stream.len(), Some(fault)),
+        };
         let Cx { to_target, to_client, told, .. } = cx;
         let rest = transfer.rest(from);
         rest.extend_from_slice(stream.get(taken..).unwrap_or_default());
@@ -417,7 +438,7 @@ impl Channel {
         if transfer.session.tells() {
             self.tell(transfer, told);
         }
-        Ok(())
+        fault.map_or(Ok(()), Err)
     }
 
     /// Outcomes that waited for the journal.
@@ -462,7 +483,7 @@ impl Channel {
         stream: &[u8],
         whole: Option<Bytes>,
     ) {
-        let most = longest(self.max_packet.target);
+        let most = self.longest(Side::Target).max(1);
         for Piece { proof, what, .. } in pieces {
             let bytes = match &what {
                 What::Span(start, end) => stream.get(*start..*end).unwrap_or_default(),
@@ -483,7 +504,7 @@ impl Channel {
     }
 
     fn send_to_client(&mut self, pieces: Vec<Piece<Release>>, stream: &[u8], whole: Option<Bytes>) {
-        let most = longest(self.max_packet.client);
+        let most = self.longest(Side::Client).max(1);
         for Piece { proof, what, .. } in pieces {
             let bytes = match &what {
                 What::Span(start, end) => stream.get(*start..*end).unwrap_or_default(),
@@ -511,14 +532,12 @@ impl Channel {
             }
             transfer.told += 1;
             let line = format!("{text}\n");
-            let packet = write::stderr(self.number.client, line.as_bytes());
-            self.to_client.data(&release, packet, line.len());
+            for piece in line.as_bytes().chunks(self.longest(Side::Client).max(1)) {
+                let packet = write::stderr(self.number.client, piece);
+                self.to_client.data(&release, packet, piece.len());
+            }
         }
     }
-}
-
-fn longest(max_packet: u32) -> usize {
-    usize::try_from(max_packet.clamp(1, MAX_PACKET)).unwrap_or(1)
 }
 
 fn is_all(what: &What, stream: &[u8]) -> bool {
