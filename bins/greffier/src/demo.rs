@@ -36,8 +36,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     serve: bool,
 
-    /// Use this PostgreSQL instead of the embedded target. Not for `ssh`. The tables go into a schema of their
-    /// own, which is dropped at the end.
+    /// Use this PostgreSQL instead of the embedded target. The tables go into a schema of their
+    /// own, which is dropped at the end. With `ssh` it is refused: that shows its own server only.
     #[arg(long, value_name = "URL", env = "GREFFIER_DEMO_UPSTREAM", hide_env_values = true)]
     upstream: Option<String>,
 
@@ -61,6 +61,11 @@ enum Protocol {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    if let (Protocol::Ssh, Some(_)) = (arguments.protocol, &arguments.upstream) {
+        let why = "this is for PostgreSQL only. What `demo ssh` plays is pretended by its own \
+                   server; leave it out (and GREFFIER_DEMO_UPSTREAM unset)";
+        return Err(demo::DemoError::Upstream(why.into()).into());
+    }
     let dir = match arguments.dir {
         Some(dir) => dir,
         None => tempfile::Builder::new()
