@@ -105,6 +105,11 @@ impl Exchange {
         &self.session
     }
 
+    /// What the bytes of its answer are, as its [`Draft`](crate::Draft) said.
+    pub fn media(&self) -> &'static str {
+        self.media
+    }
+
     /// Whether the bytes of answers are kept, so that there is a use in masking them for it.
     pub fn keeps_data(&self) -> bool {
         self.keep_data

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::body::{AHEAD, BodyError, RequestBody};
 use crate::pool;
+use crate::relay::Job;
 use crate::running::Shared;
 
 /// An answer's body on its way to the client.
@@ -48,7 +49,7 @@ pub(crate) struct Answering {
     /// The head waits, or went.
     gathered: bool,
     over: Pin<Box<dyn Future<Output = EndReason>>>,
-    orphans: UnboundedSender<Shared>,
+    jobs: UnboundedSender<Job>,
 }
 
 /// Where an answer comes from.
@@ -65,7 +66,7 @@ impl Answering {
         source: Source,
         head: &[u8],
         running: Shared,
-        orphans: UnboundedSender<Shared>,
+        jobs: UnboundedSender<Job>,
     ) -> Result<Box<Answering>, JournalError> {
         let (wait, lease) = {
             let mut running = running.borrow_mut();
@@ -81,7 +82,7 @@ impl Answering {
             tail: None,
             gathered: false,
             over: Box::pin(async move { lease.ended().await }),
-            orphans,
+            jobs,
         }))
     }
 
@@ -252,7 +253,7 @@ impl Drop for Answering {
         if let Some(running) = self.running.take() {
             running.borrow_mut().failed("cut", "client_left");
             // The connection's task is gone with the process: the exchange records itself.
-            let _gone = self.orphans.send(running);
+            let _gone = self.jobs.send(Job::Orphan(running));
         }
     }
 }

@@ -34,6 +34,7 @@ mod relay;
 mod running;
 mod sessions;
 mod target;
+mod upgrade;
 mod uri;
 
 pub use answer::AnswerBody;

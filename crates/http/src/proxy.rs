@@ -22,8 +22,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::PROTOCOL;
-use crate::relay::Connection;
-use crate::running::Shared;
+use crate::relay::{Connection, Job};
 use crate::sessions::{MAX_SESSIONS, SESSION_IDLE, Sessions};
 use crate::target::Target;
 
@@ -120,34 +119,34 @@ impl Proxy {
     ) where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (orphans, orphaned) = unbounded_channel();
-        let connection = Rc::new(Connection { inner: self.0.clone(), peer, secure, orphans });
+        let (jobs, waiting) = unbounded_channel();
+        let connection = Rc::new(Connection { inner: self.0.clone(), peer, secure, jobs });
         let service = service_fn(move |request| {
             let connection = connection.clone();
             async move { Ok::<_, Infallible>(connection.answer(request).await) }
         });
         let builder = self.builder();
-        let ended = {
-            let mut serving =
-                pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
-            let mut shutdown = pin!(shutdown);
-            let mut burying = pin!(bury(orphaned));
-            let mut asked = false;
-            loop {
-                tokio::select! {
-                    ended = serving.as_mut() => break ended,
-                    () = shutdown.as_mut(), if !asked => {
-                        asked = true;
-                        serving.as_mut().graceful_shutdown();
-                    }
-                    // Never before the connection: it holds a sender.
-                    () = burying.as_mut() => {}
+        let mut serving =
+            Box::pin(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+        let (mut shutdown, mut working) = (pin!(shutdown), pin!(work(waiting)));
+        let mut asked = false;
+        let ended = loop {
+            tokio::select! {
+                ended = serving.as_mut() => break ended,
+                () = shutdown.as_mut(), if !asked => {
+                    asked = true;
+                    serving.as_mut().graceful_shutdown();
                 }
+                // Never before the connection, which holds a sender.
+                () = working.as_mut() => {}
             }
         };
+        // What is left to do ends when nobody can add to it.
+        drop(serving);
         if let Err(error) = ended {
             self.broken(peer, &*error).await;
         }
+        working.await;
     }
 
     fn builder(&self) -> auto::Builder<LocalExecutor> {
@@ -193,12 +192,18 @@ impl Proxy {
 /// How often a connection of HTTP/2 is asked whether the client is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// Records the outcomes of requests whose client went away.
-async fn bury(mut orphaned: UnboundedReceiver<Shared>) {
-    while let Some(running) = orphaned.recv().await {
-        let finished = std::future::poll_fn(|cx| running.borrow_mut().poll_finish(cx)).await;
-        if let Err(error) = finished {
-            tracing::error!(%error, "the outcome of a request is not on record");
+/// Does what is left of requests.
+async fn work(mut waiting: UnboundedReceiver<Job>) {
+    while let Some(job) = waiting.recv().await {
+        match job {
+            Job::Tunnel(tunnel) => tunnel.await,
+            Job::Orphan(running) => {
+                let finished =
+                    std::future::poll_fn(|cx| running.borrow_mut().poll_finish(cx)).await;
+                if let Err(error) = finished {
+                    tracing::error!(%error, "the outcome of a request is not on record");
+                }
+            }
         }
     }
 }

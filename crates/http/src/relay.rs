@@ -2,21 +2,22 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use gate::{Arrival, Draft, Exchange, Session, Submission};
+use gate::{Arrival, Draft, Exchange, Grow, Session, Submission};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use identity::Secret;
-use policy::{Action, Naming, Resource};
+use policy::{Access, Action, Naming, Resource};
 use records::Parameter;
+use terminal::frames;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 
@@ -31,6 +32,7 @@ use crate::record;
 use crate::running::{Running, Shared, Upload};
 use crate::sessions::InUse;
 use crate::target::{Credential, Target, route};
+use crate::upgrade::{self, Wish};
 use crate::uri::Path;
 
 /// The longest body that is read before its request is judged, and kept in the command's entry,
@@ -42,8 +44,16 @@ pub(crate) struct Connection {
     pub(crate) inner: std::sync::Arc<Inner>,
     pub(crate) peer: SocketAddr,
     pub(crate) secure: bool,
-    /// Requests whose client went away: their outcome is still to be recorded.
-    pub(crate) orphans: UnboundedSender<Shared>,
+    /// What goes on when requests are answered.
+    pub(crate) jobs: UnboundedSender<Job>,
+}
+
+/// What a connection does beside its requests, and behind the last.
+pub(crate) enum Job {
+    /// A client went away: its request's outcome is to be recorded.
+    Orphan(Shared),
+    /// The connection is another protocol's.
+    Tunnel(Pin<Box<dyn Future<Output = ()>>>),
 }
 
 /// Where a request is to go.
@@ -60,6 +70,7 @@ struct Begun<'a> {
     routed: Routed<'a>,
     body: RequestBody,
     running: Shared,
+    wish: Option<Wish>,
 }
 
 impl Connection {
@@ -72,9 +83,11 @@ impl Connection {
     }
 
     async fn try_answer(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Told> {
+        let mut request = request;
+        let wish = upgrade::wish(&mut request);
         let (mut parts, body) = request.into_parts();
         let mut unread = Some(body);
-        match self.begin(&mut parts, &mut unread).await {
+        match self.begin(&mut parts, &mut unread, wish).await {
             Ok(begun) => {
                 let running = begun.running.clone();
                 match self.forward(begun, parts).await {
@@ -96,27 +109,29 @@ impl Connection {
         &self,
         parts: &mut Parts,
         unread: &mut Option<Incoming>,
+        wish: Option<Wish>,
     ) -> Result<Begun<'_>, Told> {
         let routed = match self.route(parts) {
             Ok(routed) => routed,
             Err(told) => return Err(self.turned_away(parts, b"", told).await),
         };
+        let name = &routed.target.gate.name;
+        if wish.is_some() && !routed.target.upgrades {
+            return Err(self.turned_away(parts, name.as_bytes(), Told::Upgrade).await);
+        }
         let token = match bearer(&mut parts.headers) {
             Ok(token) => token,
-            Err(told) => {
-                let name = &routed.target.gate.name;
-                return Err(self.turned_away(parts, name.as_bytes(), told).await);
-            }
+            Err(told) => return Err(self.turned_away(parts, name.as_bytes(), told).await),
         };
         let session = self.enter(&routed, &token).await?;
         let judged = read_short(unread, &parts.headers).await?;
-        let exchange = self.submit(&session, &routed, parts, &judged).await?;
+        let exchange = self.submit(&session, &routed, parts, &judged, wish.is_some()).await?;
         let running = Running::new(exchange, session);
         let body = match unread.take() {
             None => RequestBody::full(judged),
             Some(body) => RequestBody::streaming(body, running.clone(), routed.target.max_body),
         };
-        Ok(Begun { routed, body, running })
+        Ok(Begun { routed, body, running, wish })
     }
 
     /// Reads the head: one path, one host, nothing that belongs to the connection.
@@ -135,9 +150,6 @@ impl Connection {
         };
         if parts.uri.query().is_some_and(|it| it.len() > crate::uri::MAX_TARGET_BYTES) {
             return Err(crate::uri::PathError::TooLong.into());
-        }
-        if parts.headers.contains_key(header::UPGRADE) {
-            return Err(Told::Upgrade);
         }
         headers::strip_hop_by_hop(&mut parts.headers)?;
         headers::join_cookies(&mut parts.headers);
@@ -162,8 +174,12 @@ impl Connection {
         routed: &Routed<'_>,
         parts: &Parts,
         body: &Bytes,
+        upgrades: bool,
     ) -> Result<Exchange, Told> {
-        let (class, access) = record::class(&parts.method);
+        let (class, access) = match upgrades {
+            true => ("upgrade", Access::Write),
+            false => record::class(&parts.method),
+        };
         let others = routed.path.other_readings();
         let names = std::iter::once(routed.path.as_str()).chain(others.iter().map(String::as_str));
         let resources: Vec<Resource<'_>> =
@@ -172,7 +188,11 @@ impl Connection {
         let action = Action { resources: &resources, ..Action::plain(operation, class) };
         let judgement = session.judge(&[action], Cow::Owned(operation.to_owned()), class);
         let line = record::line(&parts.method, routed.path.as_str(), parts.uri.query());
-        let draft = self.draft(session, routed, parts, &line, body);
+        let mut draft = self.draft(session, routed, parts, &line, body);
+        if upgrades {
+            // Its answer has no end of its own, and is to be read while it goes on.
+            (draft.media, draft.grow) = (frames::MEDIA, Grow::Entries);
+        }
         match session.submit(&judgement, draft)? {
             Submission::Admitted(exchange) => Ok(*exchange),
             Submission::Refused(refusal) => {
@@ -217,9 +237,12 @@ impl Connection {
 
     /// Sends the request, and gives the answer's head when it may be handed on.
     async fn forward(&self, begun: Begun<'_>, parts: Parts) -> Result<Response<AnswerBody>, Told> {
-        let Begun { routed, body, running } = begun;
+        let Begun { routed, body, running, wish } = begun;
         let running = &running;
-        let head = self.upstream_head(&routed, parts, running)?;
+        let mut head = self.upstream_head(&routed, parts, running)?;
+        if wish.is_some() {
+            upgrade::ask(&mut head.headers);
+        }
         // The right to send: the command is on record.
         let (admitted, mut wait) = {
             let running = running.borrow();
@@ -229,6 +252,14 @@ impl Connection {
         let key = (self.inner.number, routed.at);
         let request = Request::from_parts(head, body);
         let (sent, connected) = send(routed.target, key, request, running).await?;
+        if let Some(wish) = wish {
+            if upgrade::is_granted(sent.status(), sent.headers()) {
+                return self.switch(wish, sent, running).await;
+            }
+        } else if sent.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Told::TargetBroke);
+        }
+        let upgraded = running.borrow().exchange.media() == frames::MEDIA;
         let (mut parts, body) = sent.into_parts();
         headers::strip_hop_by_hop(&mut parts.headers).map_err(|_| Told::TargetBroke)?;
         let source =
@@ -236,13 +267,42 @@ impl Connection {
         running.borrow_mut().answered(parts.status);
         let short = source.body.size_hint().upper();
         let short = short.is_some_and(|upper| upper <= records::MAX_INLINE_BYTES as u64);
-        let head = record::head(parts.status, &parts.headers);
-        let orphans = self.orphans.clone();
-        let mut answering = Answering::new(source, &head, running.clone(), orphans)?;
+        let mut head = record::head(parts.status, &parts.headers);
+        if upgraded {
+            head = upgrade::head_frame(&head);
+        }
+        let jobs = self.jobs.clone();
+        let mut answering = Answering::new(source, &head, running.clone(), jobs)?;
         poll_fn(|cx| answering.poll_head(short, cx)).await.map_err(told)?;
         parts.version = Version::default();
         parts.extensions.clear();
         Ok(Response::from_parts(parts, AnswerBody::answering(answering)))
+    }
+
+    /// Makes the connection another protocol's, once its head is on record.
+    async fn switch(
+        &self,
+        wish: Wish,
+        mut sent: Response<Incoming>,
+        running: &Shared,
+    ) -> Result<Response<AnswerBody>, Told> {
+        let target = hyper::upgrade::on(&mut sent);
+        let (mut parts, _) = sent.into_parts();
+        headers::strip_hop_by_hop(&mut parts.headers).map_err(|_| Told::TargetBroke)?;
+        upgrade::ask(&mut parts.headers);
+        let head = record::head(parts.status, &parts.headers);
+        let (release, mut wait) = {
+            let mut running = running.borrow_mut();
+            running.answered(parts.status);
+            running.exchange.answer(&upgrade::head_frame(&head))?;
+            (running.exchange.release()?, running.waiter())
+        };
+        release.cleared(&mut *wait).await?;
+        let tunnel = Box::pin(upgrade::tunnel(wish, target, running.clone()));
+        // Who would run it is gone only with the connection.
+        self.jobs.send(Job::Tunnel(tunnel)).map_err(|_| Told::TargetBroke)?;
+        parts.extensions.clear();
+        Ok(Response::from_parts(parts, AnswerBody::full(Bytes::new())))
     }
 
     /// The head as the target gets it: our host, our credential, who asks.

@@ -10,6 +10,7 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 type Piece = Result<Frame<Bytes>, std::io::Error>;
@@ -28,6 +29,7 @@ pub fn start() -> u16 {
                 tokio::spawn(async move {
                     let _ended = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(tcp), service_fn(answer))
+                        .with_upgrades()
                         .await;
                 });
             }
@@ -44,6 +46,10 @@ pub fn byte(at: u64) -> u8 {
 async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<http_body_util::combinators::BoxBody<Bytes, std::io::Error>>, Infallible> {
+    let mut request = request;
+    if request.uri().path() == "/socket" {
+        return Ok(switch(&mut request));
+    }
     let path = request.uri().path().to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let number = query.parse::<u64>().unwrap_or(0);
@@ -148,4 +154,28 @@ fn tokio_stream(
     mut pieces: mpsc::Receiver<Piece>,
 ) -> impl futures_util::Stream<Item = Piece> + Send + Sync {
     futures_util::stream::poll_fn(move |cx| pieces.poll_recv(cx))
+}
+
+/// Becomes an echo, whatever the protocol is, with `!` behind each piece.
+fn switch(
+    request: &mut Request<Incoming>,
+) -> Response<http_body_util::combinators::BoxBody<Bytes, std::io::Error>> {
+    let upgrade = hyper::upgrade::on(&mut *request);
+    tokio::spawn(async move {
+        let mut io = TokioIo::new(upgrade.await.unwrap());
+        let mut piece = [0; 1000];
+        while let Ok(read @ 1..) = io.read(&mut piece).await {
+            if io.write_all(&[&piece[..read], b"!"].concat()).await.is_err() {
+                return;
+            }
+        }
+    });
+    let extensions = request.headers().contains_key("sec-websocket-extensions");
+    let response = Response::builder()
+        .status(101)
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("x-extensions", extensions.to_string());
+    let nothing = http_body_util::Empty::new().map_err(|never| match never {}).boxed();
+    response.body(nothing).unwrap()
 }
