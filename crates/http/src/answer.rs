@@ -15,6 +15,7 @@ use identity::EndReason;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::body::{AHEAD, BodyError, RequestBody};
+use crate::content::Content;
 use crate::pool;
 use crate::relay::Job;
 use crate::running::Shared;
@@ -39,6 +40,7 @@ enum Piece {
 /// A target's answer, recorded piece by piece.
 pub(crate) struct Answering {
     source: Option<Source>,
+    content: Content,
     /// None when its outcome is on record.
     running: Option<Shared>,
     wait: Box<dyn Wait>,
@@ -65,6 +67,7 @@ impl Answering {
     pub(crate) fn new(
         source: Source,
         head: &[u8],
+        content: Content,
         running: Shared,
         jobs: UnboundedSender<Job>,
     ) -> Result<Box<Answering>, JournalError> {
@@ -75,6 +78,7 @@ impl Answering {
         };
         Ok(Box::new(Answering {
             source: Some(source),
+            content,
             running: Some(running),
             wait,
             queue: VecDeque::new(),
@@ -150,10 +154,7 @@ impl Answering {
             return Ok(Poll::Pending);
         };
         let frame = match frame {
-            None => {
-                self.tail = Some(Vec::new());
-                return Ok(Poll::Ready(()));
-            }
+            None => return self.close(None),
             Some(Err(error)) => {
                 tracing::debug!(%error, "a target broke off");
                 running.borrow_mut().failed("lost", "target_broke");
@@ -162,28 +163,63 @@ impl Answering {
             Some(Ok(frame)) => frame,
         };
         let ends = source.body.is_end_stream();
-        let piece = match frame.into_data() {
+        match frame.into_data() {
             Ok(data) => {
-                let mut running = running.borrow_mut();
-                running.exchange.count(data.len());
-                running.exchange.answer(&data)?;
-                self.held += data.len();
-                Piece::Data(data)
+                running.borrow_mut().exchange.count(data.len());
+                let data = match self.content.push(&data) {
+                    None => {
+                        running.borrow_mut().exchange.answer(&data)?;
+                        data
+                    }
+                    Some(pair) => {
+                        running.borrow_mut().exchange.answer(&pair.record)?;
+                        pair.client.into()
+                    }
+                };
+                if ends {
+                    return self.close(Some(Piece::Data(data)));
+                }
+                let release = running.borrow().exchange.session().release();
+                self.hold(Piece::Data(data), release);
+                Ok(Poll::Ready(()))
             }
             Err(frame) => match frame.into_trailers() {
-                Ok(trailers) => {
-                    self.tail = Some(vec![Piece::Trailers(trailers)]);
-                    return Ok(Poll::Ready(()));
-                }
-                Err(_) => return Ok(Poll::Ready(())),
+                Ok(trailers) => self.close(Some(Piece::Trailers(trailers))),
+                Err(_) => Ok(Poll::Ready(())),
             },
-        };
-        if ends {
-            self.tail = Some(vec![piece]);
-        } else {
-            let release = running.borrow().exchange.session().release();
-            self.queue.push_back((piece, release));
         }
+    }
+
+    fn hold(&mut self, piece: Piece, release: Release) {
+        if let Piece::Data(data) = &piece {
+            self.held += data.len();
+        }
+        self.queue.push_back((piece, release));
+    }
+
+    /// The target has said all: what is left waits for the outcome.
+    fn close(&mut self, last: Option<Piece>) -> Result<Poll<()>, BodyError> {
+        let rest = self.content.finish();
+        if let Some(running) = &self.running {
+            let mut running = running.borrow_mut();
+            running.exchange.answer(&rest.record)?;
+            running.masked(self.content.counts());
+        }
+        let rest = Piece::Data(rest.client.into());
+        let tail = match last {
+            None => vec![rest],
+            Some(last @ Piece::Trailers(_)) => vec![rest, last],
+            Some(last) => vec![last, rest],
+        };
+        let tail =
+            tail.into_iter().filter(|it| !matches!(it, Piece::Data(data) if data.is_empty()));
+        let tail: Vec<Piece> = tail.collect();
+        for piece in &tail {
+            if let Piece::Data(data) = piece {
+                self.held += data.len();
+            }
+        }
+        self.tail = Some(tail);
         Ok(Poll::Ready(()))
     }
 

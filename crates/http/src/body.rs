@@ -11,6 +11,7 @@ use bytes::Bytes;
 use gate::{Admitted, JournalError, Wait};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use identity::EndReason;
+use masking::{Sink, StreamMasker};
 use tokio::time::{Instant, Sleep};
 
 use crate::running::{Shared, Upload};
@@ -58,6 +59,8 @@ struct Uploading {
     /// None after a failure.
     source: Option<Incoming>,
     running: Shared,
+    /// What the record may keep of it, if that is not all.
+    record: Option<StreamMasker>,
     wait: Box<dyn Wait>,
     queue: VecDeque<(Frame<Bytes>, Admitted)>,
     held: usize,
@@ -78,10 +81,16 @@ impl RequestBody {
 
     /// One that is recorded on its way.
     pub(crate) fn streaming(source: Incoming, running: Shared, most: Option<u64>) -> Self {
-        let wait = running.borrow().waiter();
+        let (wait, record) = {
+            let running = running.borrow();
+            let masking = &running.exchange.session().target().masking;
+            let record = masking.scans(Sink::Record).then(|| masking.stream(Sink::Record));
+            (running.waiter(), record)
+        };
         RequestBody(Up::Streaming(Box::new(Uploading {
             source: Some(source),
             running,
+            record,
             wait,
             queue: VecDeque::new(),
             held: 0,
@@ -125,7 +134,7 @@ impl Uploading {
             };
             self.stall.as_mut().reset(Instant::now() + BODY_STALL);
             match frame {
-                None => self.ended = true,
+                None => self.end()?,
                 Some(Err(_)) => {
                     return Poll::Ready(Some(Err((BodyError::Broken, Upload::Well))));
                 }
@@ -141,9 +150,28 @@ impl Uploading {
             return Err((BodyError::TooLarge, Upload::TooLarge(most)));
         }
         self.held += data.len();
-        let admitted = self.running.borrow_mut().exchange.input(data, data.len());
+        let mut kept = Vec::new();
+        let kept = match &mut self.record {
+            None => data,
+            Some(masker) => {
+                masker.push(data, &mut kept);
+                &kept
+            }
+        };
+        let admitted = self.running.borrow_mut().exchange.input(kept, data.len());
         self.queue.push_back((frame, admitted.map_err(unrecorded)?));
         Ok(())
+    }
+
+    /// Records what was held back for the record.
+    fn end(&mut self) -> Result<(), (BodyError, Upload)> {
+        self.ended = true;
+        let mut kept = Vec::new();
+        if let Some(masker) = &mut self.record {
+            masker.finish(&mut kept);
+        }
+        let admitted = self.running.borrow_mut().exchange.input(&kept, 0);
+        admitted.map(drop).map_err(unrecorded)
     }
 }
 

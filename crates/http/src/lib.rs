@@ -25,10 +25,12 @@
 
 mod answer;
 mod body;
+mod content;
 mod headers;
 mod pool;
 mod problem;
 mod proxy;
+mod query;
 mod record;
 mod relay;
 mod running;

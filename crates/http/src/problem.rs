@@ -39,6 +39,8 @@ pub(crate) enum Told {
     TooLarge(u64),
     #[error("the request's fields are too large to be recorded")]
     Fields,
+    #[error("the request's body is coded, and can't be searched for what must be masked")]
+    Coded,
     // The rules'.
     #[error("denied by rule {rule:?}")]
     Denied { rule: Arc<str>, reason: Option<Arc<str>> },
@@ -58,6 +60,8 @@ pub(crate) enum Told {
     TargetSlow,
     #[error("the target broke off")]
     TargetBroke,
+    #[error("the target's answer can't be searched for what must be masked")]
+    Unmaskable,
 }
 
 /// What a client without a good token is told (RFC 6750, 3).
@@ -131,6 +135,8 @@ impl Told {
             Told::Slow => "slow",
             Told::TooLarge(_) => "too_large",
             Told::Fields => "fields",
+            Told::Coded => "coded",
+            Told::Unmaskable => "unmaskable",
             Told::Denied { .. } => "denied",
             Told::Held { .. } => "held",
             Told::Unrecorded => "unrecorded",
@@ -154,7 +160,8 @@ impl Told {
             Told::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Told::Fields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Told::Unrecorded | Told::Full | Told::Crowded => StatusCode::SERVICE_UNAVAILABLE,
-            Told::Unreachable | Told::TargetBroke => StatusCode::BAD_GATEWAY,
+            Told::Coded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Told::Unreachable | Told::TargetBroke | Told::Unmaskable => StatusCode::BAD_GATEWAY,
             Told::TargetSlow => StatusCode::GATEWAY_TIMEOUT,
         }
     }

@@ -10,6 +10,8 @@ use masking::{Outcome, Policy, Receipt, Sink};
 use policy::{Access, Vocabulary};
 use records::Text;
 
+use crate::query;
+
 /// What the bytes of a recorded answer are: its head as HTTP/1.1 would have it, an empty line, and
 /// the body without transfer coding (RFC 9112, 10.1).
 pub const MEDIA: &str = "message/http";
@@ -89,11 +91,22 @@ pub(crate) fn outcome(status: StatusCode) -> &'static str {
     if status.is_client_error() || status.is_server_error() { "error" } else { "ok" }
 }
 
-/// The request's line.
-pub(crate) fn line(method: &Method, path: &str, query: Option<&str>) -> String {
+/// The request's line as it may be kept.
+pub(crate) fn line(
+    policy: &Policy,
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+    counts: &mut BTreeMap<Cow<'static, str>, u64>,
+) -> Text<'static> {
+    // A path is looked at as a query without names is: decoded.
+    let path = query::recorded(policy, path, counts);
     match query {
-        None => format!("{method} {path}"),
-        Some(query) => format!("{method} {path}?{query}"),
+        None => format!("{method} {path}").into(),
+        Some(query) => {
+            let query = query::recorded(policy, query, counts);
+            format!("{method} {path}?{query}").into()
+        }
     }
 }
 

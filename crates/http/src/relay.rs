@@ -15,6 +15,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use identity::Secret;
+use masking::Sink;
 use policy::{Access, Action, Naming, Resource};
 use records::Parameter;
 use terminal::frames;
@@ -24,6 +25,7 @@ use tokio::time::timeout;
 use crate::PROTOCOL;
 use crate::answer::{AnswerBody, Answering, Source};
 use crate::body::{BODY_STALL, BodyError, RequestBody, linger};
+use crate::content::{Content, ask_plainly, is_coded, looks};
 use crate::headers::{self, Introduction};
 use crate::pool::{self, Connected};
 use crate::problem::{Challenge, Told};
@@ -125,6 +127,12 @@ impl Connection {
         };
         let session = self.enter(&routed, &token).await?;
         let judged = read_short(unread, &parts.headers).await?;
+        if unread.is_some()
+            && is_coded(&parts.headers)
+            && session.target().masking.scans(Sink::Record)
+        {
+            return Err(self.turned_away(parts, name.as_bytes(), Told::Coded).await);
+        }
         let exchange = self.submit(&session, &routed, parts, &judged, wish.is_some()).await?;
         let running = Running::new(exchange, session);
         let body = match unread.take() {
@@ -187,8 +195,7 @@ impl Connection {
         let operation = parts.method.as_str();
         let action = Action { resources: &resources, ..Action::plain(operation, class) };
         let judgement = session.judge(&[action], Cow::Owned(operation.to_owned()), class);
-        let line = record::line(&parts.method, routed.path.as_str(), parts.uri.query());
-        let mut draft = self.draft(session, routed, parts, &line, body);
+        let mut draft = self.draft(session, routed, parts, body);
         if upgrades {
             // Its answer has no end of its own, and is to be read while it goes on.
             (draft.media, draft.grow) = (frames::MEDIA, Grow::Entries);
@@ -207,7 +214,6 @@ impl Connection {
         session: &Session,
         routed: &Routed<'_>,
         parts: &Parts,
-        line: &str,
         body: &Bytes,
     ) -> Draft<'static> {
         let masking = &session.target().masking;
@@ -215,7 +221,10 @@ impl Connection {
         let mut details = record::fields(&parts.headers);
         details.insert("host".into(), routed.host.clone().into());
         details.insert("peer".into(), self.peer.to_string().into());
-        let text = record::masked(masking, line.as_bytes(), &mut masked);
+        let (path, query) = (routed.path.as_str(), parts.uri.query());
+        let text = record::line(masking, &parts.method, path, query, &mut masked);
+        let length =
+            parts.method.as_str().len() + 1 + path.len() + query.map_or(0, |it| it.len() + 1);
         let parameters = match body.is_empty() {
             true => Vec::new(),
             false => vec![Parameter {
@@ -225,7 +234,7 @@ impl Connection {
         };
         Draft {
             via: record::via(parts.version),
-            text_bytes: line.len() as u64,
+            text_bytes: length as u64,
             text: Some(text),
             parameters,
             masked,
@@ -267,12 +276,14 @@ impl Connection {
         running.borrow_mut().answered(parts.status);
         let short = source.body.size_hint().upper();
         let short = short.is_some_and(|upper| upper <= records::MAX_INLINE_BYTES as u64);
+        let masking = running.borrow().exchange.session().target().masking.clone();
         let mut head = record::head(parts.status, &parts.headers);
+        let content = Content::of(&masking, parts.status, &mut parts.headers)?;
         if upgraded {
             head = upgrade::head_frame(&head);
         }
         let jobs = self.jobs.clone();
-        let mut answering = Answering::new(source, &head, running.clone(), jobs)?;
+        let mut answering = Answering::new(source, &head, content, running.clone(), jobs)?;
         poll_fn(|cx| answering.poll_head(short, cx)).await.map_err(told)?;
         parts.version = Version::default();
         parts.extensions.clear();
@@ -317,6 +328,9 @@ impl Connection {
         let session = running.exchange.session();
         let principal = session.principal();
         headers::strip_identity(&mut parts.headers);
+        if looks(&session.target().masking) {
+            ask_plainly(&mut parts.headers);
+        }
         let introduction = Introduction {
             peer: self.peer.ip(),
             secure: self.secure,

@@ -1,6 +1,8 @@
 //! A request under way, shared by the two bodies that belong to it. Both are polled on one thread.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -54,6 +56,11 @@ impl Running {
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.outcome.outcome = record::outcome(status).into();
         self.outcome.code = Some(status.as_str().to_owned().into());
+    }
+
+    /// What was masked for the client, by entity.
+    pub(crate) fn masked(&mut self, counts: BTreeMap<Cow<'static, str>, u64>) {
+        self.outcome.masked = counts;
     }
 
     /// It ended otherwise than with the answer's end; what was said first stays.

@@ -199,3 +199,41 @@ fn what_breaks_is_told_apart() {
     assert_eq!(nobody.curl(&["-o", "/dev/null", "-w", "%{http_code}"], "/").text(), "502");
     assert_eq!(nobody.exchanges()[0].1["details"]["cause"], "unreachable");
 }
+
+const CARD: &str = "4111 1111 1111 1111";
+
+#[test]
+fn what_must_not_be_seen_is_masked_both_ways() {
+    let masking = r#"
+        version = 1
+        [[rule]]
+        name = "cards"
+        entity = ["CREDIT_CARD"]
+        client = { operator = "mask" }
+        record = { operator = "replace" }
+    "#;
+    let rig = Rig::with(Plan { masking: masking.into(), ..Plan::default() });
+    let said = rig.curl(&["-H", "Range: bytes=0-3"], "/text?card+4111+1111+1111+1111.");
+    assert_eq!(said.text(), format!("card {}.", "*".repeat(19)));
+    let exchange = rig.exchanges().pop().unwrap();
+    assert_eq!(exchange.1["masked"]["CREDIT_CARD"], 1);
+    let recorded = String::from_utf8(rig.recorded(&exchange)).unwrap();
+    assert!(recorded.ends_with("\r\n\r\ncard <CREDIT_CARD>."), "{recorded}");
+    assert!(!exchange.0.to_string().contains("1111"), "{}", exchange.0);
+    // What the client sends is the target's to see, and not the record's.
+    let long = format!("{}{CARD}{}", "x ".repeat(4000), " y".repeat(4000));
+    for body in [CARD, &long] {
+        let seen = rig.curl(&["-d", body], "/x").json();
+        assert_eq!(seen["bytes"], body.len());
+        let (command, response) = rig.exchanges().pop().unwrap();
+        let input = String::from_utf8(rig.objects(&response["input_chunks"])).unwrap();
+        let kept = format!("{}{input}", command["parameters"][0]["value"]);
+        assert!(kept.contains("<CREDIT_CARD>") && !kept.contains("1111"), "{kept}");
+    }
+    // What can't be searched is not passed on.
+    let file = rig.dir.path().join("long");
+    std::fs::write(&file, &long).unwrap();
+    let up = format!("@{}", file.display());
+    let said = rig.curl(&["-i", "-H", "Content-Encoding: gzip", "--data-binary", &up], "/x");
+    assert!(said.text().starts_with("HTTP/1.1 415 "), "{said:?}");
+}
