@@ -7,7 +7,12 @@ use crate::value::{Object, Value};
 /// Most fields that are given to rules.
 pub const MAX_FIELDS: usize = 4096;
 /// Most bytes of names and texts of those fields together.
-pub const MAX_FIELD_BYTES: usize = 1 << 20;
+pub const MAX_FIELD_BYTES: usize = 256 << 10;
+/// Longest text of one field, bytes: each rule that names it looks at all of it. What is written
+/// to a file may be longer, and need not be looked at.
+pub const MAX_FIELD_TEXT_BYTES: usize = 64 << 10;
+/// Most fields that are named in [`Fields::unread`] one by one.
+const MAX_UNREAD: usize = 16;
 /// How the names of a tool's or prompt's arguments begin.
 pub const ARGUMENTS: &str = "arg";
 
@@ -27,8 +32,18 @@ pub struct Field<'a> {
 pub struct Fields<'a> {
     /// The leaves in order.
     pub fields: Vec<Field<'a>>,
-    /// Whether they are all: false if there are more than [`MAX_FIELDS`] or [`MAX_FIELD_BYTES`].
-    pub complete: bool,
+    /// How the names begin of those that are left out: the name of a text that is longer than
+    /// [`MAX_FIELD_TEXT_BYTES`]; `arg.` if there are more than [`MAX_FIELDS`] or
+    /// [`MAX_FIELD_BYTES`]. Rules that look at one of them must take it for the worst.
+    pub unread: Vec<String>,
+}
+
+impl Fields<'_> {
+    /// Whether no field is left out.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.unread.is_empty()
+    }
 }
 
 impl std::fmt::Debug for Field<'_> {
@@ -40,9 +55,7 @@ impl std::fmt::Debug for Field<'_> {
 /// The leaves of a tree; `prefix` is its own name (`body`).
 #[must_use]
 pub fn flatten<'a>(prefix: &str, tree: &'a Value) -> Fields<'a> {
-    let mut walk = Walk::new(prefix);
-    let complete = walk.value(tree).is_some();
-    Fields { fields: walk.fields, complete }
+    Walk::run(prefix, prefix, |walk| walk.value(tree))
 }
 
 impl Request {
@@ -50,7 +63,7 @@ impl Request {
     #[must_use]
     pub fn flatten_arguments(&self) -> Fields<'_> {
         let (Method::CallTool(call) | Method::GetPrompt(call)) = self.method() else {
-            return Fields { fields: Vec::new(), complete: true };
+            return Fields { fields: Vec::new(), unread: Vec::new() };
         };
         call.flatten_arguments()
     }
@@ -60,9 +73,11 @@ impl<'a> Call<'a> {
     /// As [`Request::flatten_arguments`]. No arguments, or an empty object, are no fields.
     #[must_use]
     pub fn flatten_arguments(&self) -> Fields<'a> {
-        let mut walk = Walk::new(ARGUMENTS);
-        let complete = self.arguments.is_none_or(|it| walk.members(it).is_some());
-        Fields { fields: walk.fields, complete }
+        let all = format!("{ARGUMENTS}.");
+        Walk::run(ARGUMENTS, &all, |walk| match self.arguments {
+            Some(arguments) => walk.members(arguments),
+            None => Some(()),
+        })
     }
 }
 
@@ -70,13 +85,20 @@ struct Walk<'a> {
     /// The name of where we are.
     name: String,
     fields: Vec<Field<'a>>,
+    unread: Vec<String>,
     /// Bytes that names and texts may still take.
     left: usize,
 }
 
 impl<'a> Walk<'a> {
-    fn new(prefix: &str) -> Self {
-        Self { name: prefix.to_owned(), fields: Vec::new(), left: MAX_FIELD_BYTES }
+    /// Walks; `all` is how the name of any field begins.
+    fn run(prefix: &str, all: &str, walk: impl FnOnce(&mut Self) -> Option<()>) -> Fields<'a> {
+        let name = prefix.to_owned();
+        let mut own = Self { name, fields: Vec::new(), unread: Vec::new(), left: MAX_FIELD_BYTES };
+        if walk(&mut own).is_none() {
+            own.unread = vec![all.to_owned()];
+        }
+        Fields { fields: own.fields, unread: own.unread }
     }
 
     fn value(&mut self, value: &'a Value) -> Option<()> {
@@ -110,8 +132,14 @@ impl<'a> Walk<'a> {
     }
 
     fn leaf(&mut self, value: &'a str) -> Option<()> {
-        self.left = self.left.checked_sub(self.name.len() + value.len())?;
-        if self.fields.len() == MAX_FIELDS {
+        let long = value.len() > MAX_FIELD_TEXT_BYTES;
+        let size = self.name.len() + if long { 0 } else { value.len() };
+        self.left = self.left.checked_sub(size)?;
+        if long && self.unread.len() < MAX_UNREAD {
+            self.unread.push(self.name.clone());
+            return Some(());
+        }
+        if long || self.fields.len() == MAX_FIELDS {
             return None;
         }
         self.fields.push(Field { name: self.name.clone(), value });

@@ -78,7 +78,8 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// Picks the headers out of all of a request's, names in any case.
+    /// Picks the headers out of all of a request's, names in any case. A name with an underscore
+    /// counts as the one with a hyphen: to many servers (CGI's heirs) they are one.
     ///
     /// # Errors
     /// The client's: one of them is there twice, or there are too many.
@@ -87,7 +88,7 @@ impl<'a> Headers<'a> {
     ) -> Result<Self, HeaderMismatch> {
         let mut own = Self::default();
         for (name, value) in all {
-            let name = name.to_ascii_lowercase();
+            let name = name.to_ascii_lowercase().replace('_', "-");
             let place = match &*name {
                 VERSION_HEADER => &mut own.version,
                 METHOD_HEADER => &mut own.method,
@@ -241,7 +242,8 @@ fn says_some(call: &Call<'_>, said: &str) -> bool {
     let Some(arguments) = call.arguments else { return false };
     let any = |(_, value): (&str, &Value)| {
         let leaves = flatten("", value);
-        leaves.fields.iter().any(|leaf| leaf.value == said || same_number(leaf.value, said))
+        let mut own = leaves.fields.iter();
+        own.any(|leaf| leaf.value == said || same_number(leaf.value, said))
     };
     arguments.iter().any(any)
 }

@@ -33,7 +33,7 @@
 //! let Method::CallTool(call) = request.method() else { panic!() };
 //! assert_eq!(call.name, "read_file");
 //! let arguments = request.flatten_arguments();
-//! assert!(arguments.complete);
+//! assert!(arguments.is_complete());
 //! assert_eq!(arguments.fields[0].name, "arg.path");
 //! assert_eq!(arguments.fields[0].value, "/etc/shadow");
 //!
@@ -64,7 +64,9 @@ mod version;
 mod visit;
 
 pub use error::WireError;
-pub use flatten::{ARGUMENTS, Field, Fields, MAX_FIELD_BYTES, MAX_FIELDS, flatten};
+pub use flatten::{
+    ARGUMENTS, Field, Fields, MAX_FIELD_BYTES, MAX_FIELD_TEXT_BYTES, MAX_FIELDS, flatten,
+};
 pub use headers::{HeaderMismatch, Headers, MismatchKind, check_headers};
 pub use json::Limits;
 pub use keys::folded;

@@ -66,6 +66,8 @@ pub struct Notification {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     id: Option<Id>,
+    /// Without an id: whether `null` stands in its place. Versions differ about it.
+    null: bool,
     pub(crate) outcome: Outcome,
 }
 
@@ -218,10 +220,13 @@ impl Message {
             }
             Self::Notification(it) => write_call(&it.method, it.params.as_ref(), out),
             Self::Response(response) => {
-                out.extend_from_slice(br#","id":"#);
                 match &response.id {
-                    Some(id) => id.write(out),
-                    None => out.extend_from_slice(b"null"),
+                    Some(id) => {
+                        out.extend_from_slice(br#","id":"#);
+                        id.write(out);
+                    }
+                    None if response.null => out.extend_from_slice(br#","id":null"#),
+                    None => {}
                 }
                 let (key, object) = match &response.outcome {
                     Outcome::Result(result) => (&br#","result":"#[..], result),
@@ -425,12 +430,13 @@ impl Response {
             (Some(_), Some(_)) => return Err(WireError::NotAMessage("a result and an error")),
             (None, None) => return Err(WireError::NotAMessage("neither method nor outcome")),
         };
+        let null = id == Some(Value::Null);
         let id = match id {
             None | Some(Value::Null) if matches!(outcome, Outcome::Error(_)) => None,
             None => return Err(WireError::NotAMessage("a result without an id")),
             Some(id) => Some(Id::read(id)?),
         };
-        Ok(Self { id, outcome })
+        Ok(Self { id, null, outcome })
     }
 
     /// The id of the request; none if the other side could not read it.

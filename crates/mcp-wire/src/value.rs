@@ -239,7 +239,12 @@ fn list<T>(
 pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    for byte in text.bytes() {
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|it| matches!(it, b'"' | b'\\' | 0..=0x1f)) {
+        let (plain, special) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let Some((byte, after)) = special.split_first() else { break };
+        rest = after;
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -248,14 +253,14 @@ pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
             b'\t' => out.extend_from_slice(b"\\t"),
             0x08 => out.extend_from_slice(b"\\b"),
             0x0c => out.extend_from_slice(b"\\f"),
-            control @ 0..=0x1f => {
+            control => {
                 let digit = |at: u8| HEX.get(usize::from(at)).copied().unwrap_or(b'0');
                 out.extend_from_slice(b"\\u00");
                 out.extend_from_slice(&[digit(control >> 4), digit(control & 0xf)]);
             }
-            plain => out.push(plain),
         }
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
 }
 

@@ -226,7 +226,21 @@ fn attack_28_limits() {
     let wide = call(&format!(r#"{{"name":"x","arguments":{{"a":[{}1]}}}}"#, values));
     let Message::Request(request) = one(&wide).unwrap() else { panic!() };
     let fields = request.flatten_arguments();
-    assert!(!fields.complete && fields.fields.len() == mcp_wire::MAX_FIELDS);
+    assert_eq!(
+        (fields.fields.len(), &*fields.unread),
+        (mcp_wire::MAX_FIELDS, &["arg.".to_owned()][..])
+    );
+    // One long text is left out by its name, and the others are there.
+    let long = "x".repeat(mcp_wire::MAX_FIELD_TEXT_BYTES + 1);
+    let text = call(&format!(r#"{{"name":"x","arguments":{{"content":"{long}","path":"/srv"}}}}"#));
+    let Message::Request(request) = one(&text).unwrap() else { panic!() };
+    let fields = request.flatten_arguments();
+    assert_eq!((&*fields.fields[0].name, fields.fields.len()), ("arg.path", 1));
+    assert_eq!(fields.unread, ["arg.content"]);
+    let several = format!("[{}1]", format!("\"{long}\",").repeat(20));
+    let text = call(&format!(r#"{{"name":"x","arguments":{{"content":{several}}}}}"#));
+    let Message::Request(request) = one(&text).unwrap() else { panic!() };
+    assert_eq!(request.flatten_arguments().unread, ["arg."]);
 }
 
 #[test]
@@ -291,6 +305,8 @@ fn attack_29_headers_and_body() {
         (&[("mcp-method", b"tools/call")], Err(Missing)),
         (&[("mcp-name", b"foo")], Err(Missing)),
         (&[("mcp-method", b"tools/call"), ("mcp-name", b"foo"), ("Mcp-Name", b"foo")], Err(Twice)),
+        (&[("mcp-method", b"tools/call"), ("mcp-name", b"foo"), ("Mcp_Name", b"bar")], Err(Twice)),
+        (&[("mcp-method", b"tools/call"), ("mcp_name", b"bar")], Err(Differs)),
     ];
     for (pairs, want) in table {
         assert_eq!(checked(pairs, &message, STATELESS, None), *want, "{pairs:?}");

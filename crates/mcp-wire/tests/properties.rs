@@ -111,14 +111,8 @@ proptest! {
             // Too large for its floating point; the text passes.
             let large = theirs.as_ref().is_err_and(|it| it.to_string().contains("out of range"));
             if !large {
-                let mut ours: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap();
-                let mut theirs = theirs.unwrap();
-                // An error's id that was left out is written as null.
-                for value in [&mut ours, &mut theirs] {
-                    if value["id"].is_null() && value.is_object() {
-                        value.as_object_mut().unwrap().remove("id");
-                    }
-                }
+                let ours: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap();
+                let theirs = theirs.unwrap();
                 prop_assert_eq!(ours, theirs);
             }
         }
@@ -192,7 +186,7 @@ proptest! {
         }
         let value = read(&text);
         let fields = flatten("body", &value);
-        prop_assert!(fields.complete);
+        prop_assert!(fields.is_complete());
         prop_assert_eq!(fields.fields.len(), count(&serde_json::from_str(&text).unwrap()));
         prop_assert!(fields.fields.iter().all(|it| it.name == "body" || it.name.starts_with("body.")));
     }

@@ -66,7 +66,7 @@ fn every_method_is_known() {
         seen.insert(request.method_name().to_owned());
         if let Method::CallTool(call) = request.method() {
             let fields = call.flatten_arguments();
-            assert!(fields.complete);
+            assert!(fields.is_complete());
             assert_eq!(fields.fields.is_empty(), call.arguments.is_none_or(|it| it.is_empty()));
         }
     }

@@ -50,14 +50,15 @@ fn folded(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().flat_map(fold).collect())
 }
 
-/// Whether a name that `pattern` stands for may begin with `prefix`.
+/// Whether a name that `pattern` stands for may begin with `prefix`, letters of either case alike.
 pub(crate) fn may_begin(pattern: &str, prefix: &str) -> bool {
+    let (pattern, prefix) = (folded(pattern), folded(prefix));
     let plain = pattern.split(['*', '?']).next().unwrap_or_default();
     let wild = plain.len() < pattern.len();
     let begins = |text: &str, with: &str| {
         text.as_bytes().get(..with.len()).is_some_and(|it| it.eq_ignore_ascii_case(with.as_bytes()))
     };
-    begins(plain, prefix) || wild && begins(prefix, plain)
+    begins(plain, &prefix) || wild && begins(&prefix, plain)
 }
 
 impl Expected {
@@ -336,6 +337,7 @@ mod tests {
                 && may_begin("*", "body.")
                 && may_begin("b*", "body.")
         );
+        assert!(may_begin("body.task", "BODY.ta\u{17f}\u{212a}"));
         assert!(may_begin("body.a.b", "body.a.") && may_begin("BODY.x", "body."));
         assert!(
             !may_begin("header.x", "body.")

@@ -65,7 +65,7 @@ pub struct Call<'a> {
 /// A field of what is asked for: of a request's body, a header, an argument of a tool.
 #[derive(Debug, Clone, Copy)]
 pub struct Argument<'a> {
-    /// Its name as the protocol writes it: `body.amount`, `header.x-env`, `arg.path`. One name may
+    /// Its name as the protocol writes it: `body.amount`, `field.x-env`, `arg.path`. One name may
     /// occur several times, as the elements of a JSON array do.
     pub name: &'a str,
     /// Its value as text: a string without quotes, a number as it was written, `true`, `null`.
@@ -137,6 +137,6 @@ pub struct Vocabulary {
     pub flags: &'static [&'static str],
     /// Whether its actions call anything, so that `functions` has a meaning.
     pub calls: bool,
-    /// How the names of its arguments begin: `body.`, `header.`; empty if it has none.
+    /// How the names of its arguments begin: `body.`, `field.`; empty if it has none.
     pub arguments: &'static [&'static str],
 }

@@ -124,7 +124,7 @@ pub struct When {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flags: Option<Vec<String>>,
     /// What arguments must be: names as the protocol writes them (`arg.path`, `body.amount`,
-    /// `header.x-env`; wildcards allowed), each with patterns for its value or a range. Every name
+    /// `field.x-env`; wildcards allowed), each with patterns for its value or a range. Every name
     /// that is written must hold. Arguments that no name is written for are not looked at.
     ///
     /// On an allow rule: the argument must be there, and *every* occurrence must fit (also those
