@@ -50,6 +50,7 @@
 pub mod answer;
 pub mod code;
 mod error;
+mod eyes;
 mod flatten;
 pub mod headers;
 pub mod json;
@@ -64,6 +65,7 @@ mod version;
 mod visit;
 
 pub use error::WireError;
+pub use eyes::{hides, is_invisible};
 pub use flatten::{
     ARGUMENTS, Field, Fields, MAX_FIELD_BYTES, MAX_FIELD_TEXT_BYTES, MAX_FIELDS, flatten,
 };
@@ -72,8 +74,9 @@ pub use json::Limits;
 pub use keys::folded;
 pub use lines::Lines;
 pub use message::{
-    Body, Id, InputRequest, MAX_BATCH, MAX_ID_BYTES, MAX_ID_NUMBER, MAX_METHOD_BYTES, Message,
-    Notification, Outcome, Request, Response, ResultType, parse, parse_one,
+    Body, Id, InputRequest, MAX_BATCH, MAX_ID_BYTES, MAX_ID_NUMBER, MAX_METHOD_BYTES,
+    MAX_PEER_BYTES, Message, Notification, Outcome, Request, Response, ResultType, parse,
+    parse_one,
 };
 pub use method::{Call, MAX_NAME_BYTES, MAX_URI_BYTES, Method, Reference};
 pub use tools::{Definition, List, MAX_SCHEMA_DEPTH, ParamHeaders};
@@ -83,6 +86,7 @@ pub use trace::{
 };
 pub use value::{Number, Object, Value};
 pub use version::{
-    Era, VERSION_HEADER, VERSION_META, Version, VersionError, version_over_http, version_over_stdio,
+    Era, MAX_SESSION_BYTES, SESSION_HEADER, VERSION_HEADER, VERSION_META, Version, VersionError,
+    read_session_id, version_over_http, version_over_stdio,
 };
 pub use visit::{Leaf, Path, Step};

@@ -15,6 +15,8 @@ pub const MAX_ID_NUMBER: u64 = (1 << 53) - 1;
 pub const MAX_METHOD_BYTES: usize = 128;
 /// Most messages in a batch.
 pub const MAX_BATCH: usize = 64;
+/// Longest name or version of a client or server that is given out, bytes; the rest is cut.
+pub const MAX_PEER_BYTES: usize = 128;
 /// How the method of a notification begins, and of no request.
 const NOTIFICATIONS: &str = "notifications/";
 
@@ -260,6 +262,15 @@ impl Message {
     }
 }
 
+/// Name and version of an implementation.
+fn peer(value: &Value) -> Option<(&str, &str)> {
+    let text = |key: &str| {
+        let text = value.as_object()?.get(key)?.as_str()?;
+        text.get(..text.floor_char_boundary(MAX_PEER_BYTES))
+    };
+    Some((text("name")?, text("version")?))
+}
+
 fn write_call(method: &str, params: Option<&Object>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","method":"#);
     write_string(method, out);
@@ -348,7 +359,7 @@ impl Request {
         &self.method
     }
 
-    /// What is asked for. Its names are bounded and without control characters.
+    /// What is asked for. Its names and URIs are bounded and have no invisible characters.
     #[must_use]
     pub fn method(&self) -> Method<'_> {
         // It was read once, and texts are all that changes afterwards.
@@ -365,6 +376,16 @@ impl Request {
     #[must_use]
     pub fn input_responses(&self) -> Option<&Object> {
         self.params.as_ref()?.get("inputResponses")?.as_object()
+    }
+
+    /// What the client calls itself, name and version, at most [`MAX_PEER_BYTES`] each: in
+    /// `initialize`, and in the `_meta` of every request since 2026-07-28. Its own words.
+    #[must_use]
+    pub fn client(&self) -> Option<(&str, &str)> {
+        let params = self.params.as_ref()?;
+        let meta = params.get("_meta").and_then(Value::as_object);
+        let stated = meta.and_then(|it| it.get("io.modelcontextprotocol/clientInfo"));
+        peer(stated.or_else(|| params.get("clientInfo"))?)
     }
 
     /// The state that the server gave with its questions, unread (2026-07-28).
@@ -482,6 +503,15 @@ impl Response {
                 other => ResultType::Other(other),
             },
         })
+    }
+
+    /// What the server calls itself, as [`Request::client`].
+    #[must_use]
+    pub fn server(&self) -> Option<(&str, &str)> {
+        let result = self.result()?;
+        let meta = result.get("_meta").and_then(Value::as_object);
+        let stated = meta.and_then(|it| it.get("io.modelcontextprotocol/serverInfo"));
+        peer(stated.or_else(|| result.get("serverInfo"))?)
     }
 
     /// Whether a tool says that it failed (`isError`).

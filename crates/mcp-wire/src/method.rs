@@ -1,6 +1,7 @@
 //! What requests ask for.
 
 use crate::error::WireError;
+use crate::eyes::is_invisible;
 use crate::keys;
 use crate::value::{Object, Value};
 
@@ -235,8 +236,8 @@ pub(crate) fn check(method: &str, params: Option<&Object>) -> Result<(), WireErr
         name if name.is_empty() || name.len() > MAX_NAME_BYTES => {
             Err(WireError::Params("a name is empty or too long"))
         }
-        name if name.chars().any(char::is_control) => {
-            Err(WireError::Params("a name has control characters"))
+        name if name.chars().any(is_invisible) => {
+            Err(WireError::Params("a name has invisible characters"))
         }
         _ => Ok(()),
     };
@@ -244,8 +245,8 @@ pub(crate) fn check(method: &str, params: Option<&Object>) -> Result<(), WireErr
         uri if uri.is_empty() || uri.len() > MAX_URI_BYTES => {
             Err(WireError::Params("a URI is empty or too long"))
         }
-        uri if uri.chars().any(char::is_control) => {
-            Err(WireError::Params("a URI has control characters"))
+        uri if uri.chars().any(is_invisible) => {
+            Err(WireError::Params("a URI has invisible characters"))
         }
         _ => Ok(()),
     };

@@ -3,6 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::error::WireError;
+use crate::eyes::{hides, is_invisible};
 use crate::headers::MAX_PARAM_HEADERS;
 use crate::keys;
 use crate::message::{Outcome, Response};
@@ -74,6 +75,24 @@ impl Definition<'_> {
             *place = *byte;
         }
         out
+    }
+
+    /// Whether some text or key of the definition hides something from who reads it ([`hides`]), or
+    /// its name has invisible characters: such a tool can't be called through us.
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        fn within(value: &Value) -> bool {
+            match value {
+                Value::String(text) => hides(text),
+                Value::Array(elements) => elements.iter().any(within),
+                Value::Object(object) => members(object),
+                Value::Null | Value::Bool(_) | Value::Number(_) => false,
+            }
+        }
+        fn members(object: &Object) -> bool {
+            object.iter().any(|(key, value)| hides(key) || within(value))
+        }
+        self.name.chars().any(is_invisible) || members(self.members)
     }
 
     /// Which of a tool's arguments are mirrored in headers.

@@ -8,6 +8,10 @@ use crate::value::{Object, Value};
 
 /// The header that names the version, since 2025-06-18.
 pub const VERSION_HEADER: &str = "mcp-protocol-version";
+/// The header that names a session, before 2026-07-28.
+pub const SESSION_HEADER: &str = "mcp-session-id";
+/// Longest id of a session, bytes.
+pub const MAX_SESSION_BYTES: usize = 256;
 /// The member of `_meta` that names the version, since 2026-07-28.
 pub const VERSION_META: &str = "io.modelcontextprotocol/protocolVersion";
 
@@ -74,6 +78,15 @@ impl Version {
     pub fn allows_batches(self) -> bool {
         self == Self::V2025_03_26
     }
+}
+
+/// The id of a session out of [`SESSION_HEADER`]: visible ASCII, not empty, at most
+/// [`MAX_SESSION_BYTES`] (2025-06-18, Session Management).
+#[must_use]
+pub fn read_session_id(value: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(value).ok()?;
+    let right = !text.is_empty() && text.bytes().all(|it| it.is_ascii_graphic());
+    (right && text.len() <= MAX_SESSION_BYTES).then_some(text)
 }
 
 /// Why no version could be told. The fault is the client's.

@@ -484,6 +484,44 @@ fn attack_33_a_list_is_filtered_and_nothing_slips_by() {
 }
 
 #[test]
+fn attack_34_names_that_look_like_others() {
+    for name in ["rm\u{200b}", "\u{202e}dm", "r\u{e0041}m", "a\u{fe0f}"] {
+        let text = call(&format!(r#"{{"name":"{name}"}}"#));
+        assert!(matches!(one(&text), Err(WireError::Params(_))), "{text}");
+        let response = listed(&format!(r#"[{{"name":"{name}"}}]"#));
+        assert!(response.definitions(List::Tools).unwrap()[0].hides());
+    }
+    let hidden = r#"[{"name":"a","inputSchema":{"properties":{"x":{"description":"b\u202ec"}}}},{"name":"b","description":"plain"}]"#;
+    let mut response = listed(hidden);
+    assert_eq!(response.filter(List::Tools, |it| !it.hides()), Ok(1));
+    assert_eq!(response.definitions(List::Tools).unwrap()[0].name, "b");
+}
+
+#[test]
+fn who_speaks_is_told_in_both_eras() {
+    let message = one(
+        r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","clientInfo":{"name":"old","version":"1"}}}"#,
+    );
+    let Ok(Message::Request(request)) = message else { panic!() };
+    assert_eq!(request.client(), Some(("old", "1")));
+    let text = call(
+        r#"{"name":"x","_meta":{"io.modelcontextprotocol/clientInfo":{"name":"new","version":"2"}}}"#,
+    );
+    let Ok(Message::Request(request)) = one(&text) else { panic!() };
+    assert_eq!(request.client(), Some(("new", "2")));
+    let long = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"result":{{"serverInfo":{{"name":"{}","version":"3"}}}}}}"#,
+        "é".repeat(200)
+    );
+    let Ok(Message::Response(response)) = one(&long) else { panic!() };
+    assert_eq!(response.server(), Some((&*"é".repeat(64), "3")));
+    assert_eq!(mcp_wire::read_session_id(b"1868a90c-x"), Some("1868a90c-x"));
+    for wrong in [&b""[..], b"a b", b"a\n", b"\xff", &[b'a'; 257]] {
+        assert_eq!(mcp_wire::read_session_id(wrong), None);
+    }
+}
+
+#[test]
 fn attack_33_questions_within_results() {
     let ask = |requests: &str| {
         let text = format!(
