@@ -395,8 +395,9 @@ impl Running {
     /// # Errors
     /// As [`feed`](Running::feed).
     pub(crate) fn feed_input(&mut self) -> Result<Admitted, JournalError> {
-        if !self.keys.is_empty() {
-            // What the screen showed before the keys comes before them in the stream.
+        if !self.keys.is_empty() || (self.recording.terminal && !self.is_fed()) {
+            // What the screen showed before the keys comes before them in the stream. Keys that
+            // are recorded by their echo alone are not typed where no echo can be recorded.
             self.feed()?;
         }
         while let Some(frame) = self.keys.front() {

@@ -18,7 +18,9 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_sink::store::{ChunkConfig, ChunkDir, Publisher, PublisherConfig, Store};
+use audit_sink::store::{
+    ChunkConfig, ChunkDir, Publisher, PublisherConfig, Reader, Store, VerifyOptions, verify,
+};
 use audit_sink::{Log, LogConfig};
 use dev_issuer::{Claims, DevIssuer};
 use gate::local::LocalJournal;
@@ -67,6 +69,9 @@ pub struct Plan {
     pub max_unauthenticated: usize,
     pub lifetime: Duration,
     pub segments: u32,
+    pub segment_bytes: u64,
+    /// Where the log and its key are kept, if they are to outlive the rig.
+    pub data: Option<PathBuf>,
     /// More issuers, `[issuer.NAME]` sections.
     pub issuers: String,
     /// A login by browser; `dev` is the rig's own issuer.
@@ -95,6 +100,8 @@ impl Default for Plan {
             max_unauthenticated: 100,
             lifetime: Duration::from_secs(600),
             segments: 8,
+            segment_bytes: 16 * 1024 * 1024,
+            data: None,
             issuers: String::new(),
             device_flow: None,
             io: None,
@@ -113,7 +120,9 @@ pub struct Rig {
     pub login: String,
     pub runtime: Runtime,
     pub dir: tempfile::TempDir,
-    _publisher: Arc<Publisher>,
+    pub publisher: Arc<Publisher>,
+    /// Where the log, its key and its store are.
+    pub data: PathBuf,
 }
 
 fn compile_policy(text: &str) -> policy::Policy {
@@ -157,7 +166,8 @@ impl Rig {
         let identity = identity_config(issuer.iss(), &plan.issuers);
         let fetcher = identity::HttpFetcher::new(&identity).unwrap();
         let verifier = identity::Verifier::new(&identity, fetcher).unwrap();
-        let (log, publisher, journal) = runtime.block_on(open_log(dir.path(), &plan));
+        let data = plan.data.clone().unwrap_or_else(|| dir.path().to_owned());
+        let (log, publisher, journal) = runtime.block_on(open_log(&data, &plan));
         let policy = Arc::new(compile_policy(&plan.policy));
         let gate = Gate::new(Arc::new(verifier.clone()), policy, Arc::new(journal));
         let authority = SecretKey::generate().unwrap();
@@ -184,7 +194,8 @@ impl Rig {
             login: login.to_owned(),
             runtime,
             dir,
-            _publisher: publisher,
+            publisher,
+            data,
         }
     }
 
@@ -233,6 +244,18 @@ impl Rig {
         Said::of(self.ssh_command().args(options).arg("gw").args(args))
     }
 
+    /// The store goes away: a file lies where its folder was. Comes back with what this gives.
+    pub fn without_store(&self) -> impl FnOnce() + use<> {
+        let store = self.data.join("store");
+        let aside = store.with_extension("aside");
+        std::fs::rename(&store, &aside).unwrap();
+        std::fs::write(&store, b"").unwrap();
+        move || {
+            std::fs::remove_file(&store).unwrap();
+            std::fs::rename(&aside, &store).unwrap();
+        }
+    }
+
     /// Every entry so far, once what was appended is durable.
     pub fn entries(&self) -> Vec<Value> {
         let size = self.log.size();
@@ -246,6 +269,25 @@ impl Rig {
             }
         }
         entries
+    }
+
+    /// Every entry that was ever made, from the store, after it was verified.
+    pub fn published(&self) -> Vec<Value> {
+        self.runtime.block_on(async {
+            self.publisher.wait_published(self.log.size()).await.unwrap();
+            let store = Store::open(self.data.join("store").to_str().unwrap()).unwrap();
+            let log = store.log("test-1").unwrap();
+            let key = signer(&self.data).verifier().clone();
+            let report = verify(&log, &key, &VerifyOptions::default()).await.unwrap();
+            assert!(report.failures.is_empty(), "{report:?}");
+            let reader = Reader::open(&log, &key).await.unwrap().unwrap();
+            let mut range = reader.range(0, u64::MAX);
+            let mut entries = Vec::new();
+            while let Some((_, bytes)) = range.next().await.unwrap() {
+                entries.push(serde_json::from_slice(&bytes).unwrap());
+            }
+            entries
+        })
     }
 
     /// The entries of one kind.
@@ -352,15 +394,25 @@ fn identity_config(iss: &str, more: &str) -> identity::Config {
     toml::from_str(&config).unwrap()
 }
 
-async fn open_log(dir: &Path, plan: &Plan) -> (Log, Arc<Publisher>, LocalJournal) {
-    let (origin, store) = ("greffier.test/log", dir.join("store"));
+/// The key of the log in this folder, made if there is none.
+pub fn signer(dir: &Path) -> tlog::Signer {
+    let (origin, path) = ("greffier.test/log", dir.join("signer.der"));
+    if let Ok(der) = std::fs::read(&path) {
+        return tlog::Signer::from_pkcs8(origin, &der).unwrap();
+    }
     let signer = tlog::Signer::generate(origin).unwrap();
+    std::fs::write(&path, signer.to_pkcs8().unwrap().expose()).unwrap();
+    signer
+}
+
+async fn open_log(dir: &Path, plan: &Plan) -> (Log, Arc<Publisher>, LocalJournal) {
+    let store = dir.join("store");
+    let signer = signer(dir);
     let mut config = LogConfig::new(dir.join("ring"), "test-1");
     if let Some(io) = &plan.io {
         config.io = io.clone();
     }
-    config.segments = plan.segments;
-    config.segment_bytes = 16 * 1024 * 1024;
+    (config.segments, config.segment_bytes) = (plan.segments, plan.segment_bytes);
     let (log, recovered) = Log::open(config, signer.clone()).unwrap();
     std::fs::create_dir_all(&store).unwrap();
     let store = Store::open(store.to_str().unwrap()).unwrap().log("test-1").unwrap();
