@@ -217,17 +217,7 @@ impl Rig {
 
     /// As [`Rig::program`], under this user name.
     pub fn program_as(&self, program: &str, user: &str, token: &str) -> Command {
-        let mut command = Command::new(program);
-        command
-            .arg("-F")
-            .arg(self.dir.path().join("ssh_config"))
-            .args(["-o", &format!("User={user}")])
-            .env("SSH_ASKPASS", self.dir.path().join("askpass"))
-            .env("SSH_ASKPASS_REQUIRE", "force")
-            .env("GREFFIER_TEST_TOKEN", token)
-            .env_remove("SSH_AUTH_SOCK")
-            .stdin(Stdio::null());
-        command
+        self::program(self.dir.path(), program, user, token)
     }
 
     pub fn ssh_command(&self) -> Command {
@@ -324,6 +314,21 @@ impl Rig {
         ssh.args(["gw", "issue", line]);
         Said::of(ssh.args(names))
     }
+}
+
+/// An OpenSSH program that goes to the rig with this folder.
+pub fn program(dir: &Path, program: &str, user: &str, token: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .arg("-F")
+        .arg(dir.join("ssh_config"))
+        .args(["-o", &format!("User={user}")])
+        .env("SSH_ASKPASS", dir.join("askpass"))
+        .env("SSH_ASKPASS_REQUIRE", "force")
+        .env("GREFFIER_TEST_TOKEN", token)
+        .env_remove("SSH_AUTH_SOCK")
+        .stdin(Stdio::null());
+    command
 }
 
 /// What a program said.
