@@ -227,7 +227,10 @@ fn check_commands(entries: &[Value], effects: &str, acknowledged: &[String]) -> 
     let typed = typed(entries);
     for mark in effects.lines() {
         match mark.starts_with("exec-") {
-            true => assert_eq!(of(mark).expect(mark)["verdict"], "allow"),
+            true => {
+                let command = of(mark).unwrap_or_else(|| panic!("{mark} is not on record"));
+                assert_eq!(command["verdict"], "allow");
+            }
             false => assert!(typed.contains(&format!("echo {mark} >>")), "{mark} was never typed"),
         }
     }
@@ -270,7 +273,7 @@ fn typed(entries: &[Value]) -> String {
     for entry in entries.iter().filter(|e| e["data"]["media"] == MEDIA) {
         let reader = streams
             .entry((entry["session"].to_string(), entry["command"].to_string()))
-            .or_insert_with(Reader::new);
+            .or_default();
         let data = entry["data"]["base64"].as_str().map(|text| STANDARD.decode(text).unwrap());
         reader.push(&data.unwrap_or_else(|| entry["data"]["text"].as_str().unwrap().into()));
         while let Some(frame) = reader.next().unwrap() {
