@@ -224,7 +224,7 @@ pub(crate) fn check_result_keys(result: &Object) -> Result<(), WireError> {
 
 fn check_meta(holder: &Object, wrong: &'static str) -> Result<(), WireError> {
     match holder.get("_meta") {
-        None => Ok(()),
+        None | Some(Value::Null) => Ok(()),
         Some(Value::Object(meta)) => keys::check("_meta", meta, META),
         Some(_) => Err(WireError::Params(wrong)),
     }
@@ -284,7 +284,8 @@ pub(crate) fn read<'a>(
     let call = || -> Result<Call<'a>, WireError> {
         let name = text("name", "`name` is no string")?;
         let arguments = match params.and_then(|it| it.get("arguments")) {
-            None => None,
+            // Some clients write what they leave out.
+            None | Some(Value::Null) => None,
             Some(Value::Object(arguments)) => Some(arguments),
             Some(_) => return Err(WireError::Params("`arguments` is no object")),
         };

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use mcp_wire::{
-    Headers, Limits, Message, Method, Outcome, ResultType, Version, WireError, check_headers,
+    Headers, Limits, List, Message, Method, Outcome, ResultType, Version, WireError, check_headers,
     headers, parse_one, version_over_http,
 };
 
@@ -128,4 +128,50 @@ fn results_are_told_apart() {
         }
     }
     assert!(complete > 20 && asks > 0 && errors > 5, "{complete} {asks} {errors}");
+}
+
+#[test]
+fn what_the_python_sdk_sends_passes() {
+    let mut lines = include_str!("vectors/python-sdk.jsonl").lines();
+    let list = parse_one(lines.next().unwrap().as_bytes(), Limits::default()).unwrap();
+    let Message::Response(list) = list else { panic!() };
+    let tools = list.definitions(List::Tools).unwrap();
+    let mut params = 0;
+    for line in lines {
+        let sent: serde_json::Value = serde_json::from_str(line).unwrap();
+        let message =
+            parse_one(sent["body"].as_str().unwrap().as_bytes(), Limits::default()).unwrap();
+        let all: Vec<(&str, &[u8])> = sent["headers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| (it[0].as_str().unwrap(), it[1].as_str().unwrap().as_bytes()))
+            .collect();
+        let check = |all: &[(&str, &[u8])]| {
+            let own = Headers::collect(all.iter().copied()).unwrap();
+            let version = version_over_http(own.version(), &message).map_err(|_| ())?;
+            let called = match &message {
+                Message::Request(request) => match request.method() {
+                    Method::CallTool(call) => tools.iter().find(|it| it.name == call.name),
+                    _ => None,
+                },
+                _ => None,
+            };
+            let schema = called.map(|it| it.param_headers().unwrap());
+            check_headers(&own, &message, version, schema.as_ref()).map_err(|_| ())
+        };
+        assert_eq!(check(&all), Ok(()), "{line}");
+        // Each header counts: with another value, or without it, the request is refused.
+        for at in 0..all.len() {
+            let stateless = all.iter().any(|it| it.1 == b"2026-07-28");
+            let (mut other, mut less) = (all.clone(), all.clone());
+            other[at].1 = b"other";
+            less.remove(at);
+            let counts = stateless && all[at].0 != "mcp-session-id";
+            assert_eq!(check(&other).is_err(), counts || all[at].0 == "mcp-protocol-version");
+            assert_eq!(check(&less).is_err(), counts, "{line}");
+            params += usize::from(all[at].0.starts_with("mcp-param-"));
+        }
+    }
+    assert!(params > 10, "{params}");
 }
