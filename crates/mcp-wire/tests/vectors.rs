@@ -131,8 +131,16 @@ fn results_are_told_apart() {
 }
 
 #[test]
-fn what_the_python_sdk_sends_passes() {
-    let mut lines = include_str!("vectors/python-sdk.jsonl").lines();
+fn what_the_official_clients_send_passes() {
+    for text in
+        [include_str!("vectors/python-sdk.jsonl"), include_str!("vectors/typescript-sdk.jsonl")]
+    {
+        passes(text);
+    }
+}
+
+fn passes(text: &str) {
+    let mut lines = text.lines();
     let list = parse_one(lines.next().unwrap().as_bytes(), Limits::default()).unwrap();
     let Message::Response(list) = list else { panic!() };
     let tools = list.definitions(List::Tools).unwrap();
