@@ -14,6 +14,9 @@ use crate::glob;
 /// Most digits of an exponent; a number with more is not read.
 const MAX_EXPONENT_DIGITS: usize = 4;
 
+/// How often a value is decoded: `%252e` is `%2e` is a dot to what decodes twice.
+const MAX_DECODED: usize = 3;
+
 /// Whether what the rule says of arguments holds.
 pub(crate) fn hold(rule: &Rule, action: &Action<'_>) -> bool {
     let Some(named) = &rule.when.arguments else { return true };
@@ -81,7 +84,7 @@ impl Expected {
     /// Whether what fits `narrow` fits this too; may say no where the answer is yes.
     pub(crate) fn covers(&self, narrow: &Self, both_allow: bool) -> bool {
         let covered = |wide: &str, narrow: &str| {
-            let stays = !both_allow || !has_parent(narrow) || wide == narrow || is_anything(wide);
+            let stays = !both_allow || !misleads(narrow) || wide == narrow || is_anything(wide);
             stays && glob::covers(wide, narrow)
         };
         match (self, narrow) {
@@ -107,8 +110,7 @@ fn is_anything(pattern: &str) -> bool {
 }
 
 fn surely_fits(pattern: &str, value: &str) -> bool {
-    glob::matches(pattern, value)
-        && (!has_parent(value) || pattern == value || is_anything(pattern))
+    glob::matches(pattern, value) && (!misleads(value) || pattern == value || is_anything(pattern))
 }
 
 fn may_fit(pattern: &str, value: &str) -> bool {
@@ -116,41 +118,59 @@ fn may_fit(pattern: &str, value: &str) -> bool {
         return true;
     }
     // Nothing in it that could be another way to write a path.
-    if !value.contains("./")
-        && !value.contains("//")
-        && !value.contains(['\\', '%'])
-        && !value.ends_with("/.")
-        && !value.ends_with("..")
-    {
+    let plain =
+        !value.contains("./") && !value.contains("//") && !value.contains(['\\', '%', '\0']);
+    if plain && !value.ends_with(['/', '.']) {
         return false;
     }
     let (above, plain) = leads_to(value);
     glob::matches(pattern, &plain) || above && glob::may_match(pattern, '/', &plain)
 }
 
-/// The value with what divides and shortens paths written plainly: `%2e`, `%2f`, `%5c` and `\`.
-fn plain_path(value: &str) -> String {
-    let mut out = value.replace('\\', "/");
-    for (escape, plain) in
-        [("%2e", "."), ("%2E", "."), ("%2f", "/"), ("%2F", "/"), ("%5c", "/"), ("%5C", "/")]
-    {
-        if out.contains('%') {
-            out = out.replace(escape, plain);
+/// The value with slashes forward and `%2e` decoded.
+fn decoded(value: &str) -> String {
+    let mut out = value.to_owned();
+    for _ in 0..MAX_DECODED {
+        let Some(decoded) = percent_decoded(&out) else { break };
+        out = decoded;
+    }
+    out.replace('\\', "/")
+}
+
+/// None if nothing is encoded, or not text.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut out = parts.next()?.as_bytes().to_vec();
+    let mut changed = false;
+    for part in parts {
+        let digit = |at: usize| part.as_bytes().get(at).and_then(|it| char::from(*it).to_digit(16));
+        match (digit(0), digit(1), part.get(2..)) {
+            (Some(high), Some(low), Some(rest)) => {
+                out.push(u8::try_from(high << 4 | low).ok()?);
+                out.extend_from_slice(rest.as_bytes());
+                changed = true;
+            }
+            _ => {
+                out.push(b'%');
+                out.extend_from_slice(part.as_bytes());
+            }
         }
     }
-    out
+    if changed { String::from_utf8(out).ok() } else { None }
 }
 
-/// Whether a value has `..` where a path would have it: it may lead elsewhere than it begins.
-fn has_parent(value: &str) -> bool {
-    let parent = |text: &str| text.split('/').any(|it| it == "..");
-    if value.contains(['\\', '%']) { parent(&plain_path(value)) } else { parent(value) }
+/// Whether a value may lead elsewhere than it seems to as a path: it has `..` as a folder, or ends
+/// for some at a NUL.
+fn misleads(value: &str) -> bool {
+    let wrong = |text: &str| text.contains('\0') || text.split('/').any(|it| it == "..");
+    wrong(value) || value.contains(['\\', '%']) && wrong(&decoded(value))
 }
 
-/// Where a path leads, without `.`, `..` and empty parts; and whether it begins above where it is
+/// Where a path leads, up to a NUL, without `.`, `..` and empty parts; and whether it begins above where it is
 /// looked up, so that its folder isn't known. A URL's scheme and authority stay as they are.
 fn leads_to(value: &str) -> (bool, String) {
-    let value = plain_path(value);
+    let mut value = decoded(value);
+    value.truncate(value.find('\0').unwrap_or(value.len()));
     let root = value.find("://").map_or(0, |at| {
         let authority = at + "://".len();
         let rest = value.get(authority..).unwrap_or_default();
@@ -252,6 +272,11 @@ mod tests {
             "/srv/%2e%2e/etc",
             "/srv/.%2E%2fetc",
             "/srv/x/%2e.%5Cy",
+            "/srv/%252e%252e/etc",
+            "/srv/%2525252e./x/../y",
+            "/srv/x\0/y",
+            "/srv/x%00",
+            "/srv/%2500/%2e%2e/x",
         ] {
             assert!(!surely_fits("/srv/*", value), "{value}");
             assert!(surely_fits("*", value) && surely_fits(value, value), "{value}");
@@ -274,12 +299,20 @@ mod tests {
             "/srv/%2e%2e/etc/shadow",
             "/../../etc/shadow",
             "/srv/..%2Fetc%2fshadow",
+            "/%65tc/shadow",
+            "/srv/%252e%252e/etc/shadow",
+            "/srv/../etc/shadow\0.png",
+            "%2fetc%2fshadow%00",
         ] {
             assert!(may_fit("/etc/*", value), "{value}");
         }
         for value in ["/srv/etc/shadow", "/etcetera", "etc", "/srv/x/../y"] {
             assert!(!may_fit("/etc/*", value), "{value}");
         }
+        assert!(may_fit("/etc/shadow", "/etc/shadow/") && may_fit("/etc/shadow", "/etc/shadow\0x"));
+        assert!(
+            may_fit("/etc/shadow", "/etc/shadow/x/..") && !may_fit("/etc/shadow", "/etc/shadow/x")
+        );
         assert!(may_fit("file:///etc/*", "file:///srv/../etc/x"));
         assert!(may_fit("https://host/secret*", "https://host/a/../secret?x"));
         assert!(!may_fit("https://host/secret*", "https://other/../host/secret"));

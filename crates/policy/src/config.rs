@@ -129,8 +129,8 @@ pub struct When {
     ///
     /// On an allow rule: the argument must be there, and *every* occurrence must fit (also those
     /// whose name differs in the case of letters only, which some targets take for the same). A
-    /// value with `..` in the place of a folder, also written as `%2e%2e`, fits no pattern but `*`
-    /// and itself. Arguments that could not be read fit nothing.
+    /// value with `..` in the place of a folder, also written as `%2e%2e`, or with a NUL, fits no
+    /// pattern but `*` and itself. Arguments that could not be read fit nothing.
     ///
     /// On a deny rule: it matches when *any* occurrence fits, in any case of the name, as written
     /// or as the path that it leads to (`/srv/../etc/x` is `/etc/x`); a range also fits what is no
@@ -144,7 +144,8 @@ pub struct When {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Expected {
-    /// Any of these patterns, wildcards allowed, case counts.
+    /// Any of these patterns, wildcards allowed, case counts. A number is compared as it was
+    /// written: `1e3` is not `1000`; for its value write a range.
     Patterns(OneOrMany),
     /// A number within bounds.
     Range(Range),
