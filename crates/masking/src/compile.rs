@@ -9,6 +9,7 @@ use crate::custom::Recognizer;
 use crate::detect::{Engine, Wanted};
 use crate::entity::{Entity, MAX_RECOGNIZERS, SLOTS};
 use crate::operator::{Key, Operator};
+use crate::path::{JsonPath, MAX_PATHS, PathRule};
 use crate::policy::{EntityRule, Policy, Sink};
 use aws_lc_rs::digest;
 
@@ -25,17 +26,26 @@ impl Check<'_> {
 }
 
 pub(crate) fn empty() -> Policy {
-    assemble(OnUnmaskable::Deny, no_rules(), Vec::new(), Vec::new(), [0; 32])
+    assemble(OnUnmaskable::Deny, no_rules(), Named::default(), Vec::new(), [0; 32])
 }
 
 fn no_rules() -> Vec<Vec<EntityRule>> {
     (0..SLOTS).map(|_| Vec::new()).collect()
 }
 
+/// Rules by what a value is called.
+#[derive(Default)]
+struct Named {
+    columns: Vec<ColumnRule>,
+    path_rules: Vec<PathRule>,
+    /// Each path with the place of its rule.
+    paths: Vec<(usize, JsonPath)>,
+}
+
 fn assemble(
     on_unmaskable: OnUnmaskable,
     by_entity: Vec<Vec<EntityRule>>,
-    columns: Vec<ColumnRule>,
+    named: Named,
     recognizers: Vec<Recognizer>,
     digest: [u8; 32],
 ) -> Policy {
@@ -46,7 +56,9 @@ fn assemble(
         wanted_record: wanted(&[Sink::Record]),
         wanted_any: wanted(&[Sink::Client, Sink::Record]),
         by_entity,
-        columns,
+        columns: named.columns,
+        path_rules: named.path_rules,
+        paths: named.paths,
         recognizers,
         digest,
         engine: Engine::detect(),
@@ -66,17 +78,26 @@ pub(crate) fn compile(config: &Config, key: Option<&[u8]>) -> Result<Policy, Vec
     }
     let recognizers = recognizers(config, &mut check);
     let mut by_entity = no_rules();
-    let mut columns = Vec::new();
+    let mut named = Named::default();
     for (i, rule) in config.rules.iter().enumerate().take(MAX_RULES) {
         let path = format!("masking.rule[{i}]");
-        match (rule.entity.is_empty(), rule.columns.is_empty()) {
-            (false, true) => entity_rule(rule, &path, config, &mut by_entity, &mut check),
-            (true, false) => columns.extend(column_rule(rule, i, &path, &mut check)),
-            (true, true) => check.problem(&path, "names neither `entity` nor `columns`"),
-            (false, false) => {
+        match (rule.entity.is_empty(), rule.columns.is_empty(), rule.paths.is_empty()) {
+            (false, true, true) => entity_rule(rule, &path, config, &mut by_entity, &mut check),
+            (true, false, true) => named.columns.extend(column_rule(rule, i, &path, &mut check)),
+            (true, true, false) => path_rule(rule, i, &path, &mut named, &mut check),
+            (true, true, true) => {
+                check.problem(&path, "names neither `entity` nor `columns` nor `paths`");
+            }
+            (false, false, true) => {
                 check.problem(&path, "names both `entity` and `columns`; write two rules");
             }
+            (_, _, false) => {
+                check.problem(&path, "names `paths` and something else; write two rules");
+            }
         }
+    }
+    if named.paths.len() > MAX_PATHS {
+        check.problem("masking.rule", format!("names more than {MAX_PATHS} `paths` in all"));
     }
     if !check.problems.is_empty() {
         return Err(check.problems);
@@ -84,7 +105,7 @@ pub(crate) fn compile(config: &Config, key: Option<&[u8]>) -> Result<Policy, Vec
     let canonical = serde_json::to_vec(config).unwrap_or_default();
     let sum = digest::digest(&digest::SHA256, &canonical);
     let digest = <[u8; 32]>::try_from(sum.as_ref()).unwrap_or_default();
-    Ok(assemble(config.on_unmaskable, by_entity, columns, recognizers, digest))
+    Ok(assemble(config.on_unmaskable, by_entity, named, recognizers, digest))
 }
 
 fn recognizers(config: &Config, check: &mut Check<'_>) -> Vec<Recognizer> {
@@ -143,7 +164,7 @@ fn entity_rule(
         if matches!(op, Operator::Null) {
             check.problem(
                 &format!("{path}.{which}.operator"),
-                "`null` is for whole values; use it in a rule with `columns`",
+                "`null` is for whole values; use it in a rule with `columns` or `paths`",
             );
         }
     }
@@ -187,6 +208,28 @@ fn column_rule(
     let (client, record) = operators(rule, path, check);
     let name = rule.name.clone().unwrap_or_else(|| format!("rule {index}"));
     Some(ColumnRule { name, columns, client, record })
+}
+
+fn path_rule(
+    rule: &RuleConfig,
+    index: usize,
+    path: &str,
+    named: &mut Named,
+    check: &mut Check<'_>,
+) {
+    if rule.score_threshold.is_some() {
+        check.problem(&format!("{path}.score_threshold"), "does not apply to `paths`");
+    }
+    let place = named.path_rules.len();
+    for (n, text) in rule.paths.iter().enumerate().take(MAX_PATHS + 1) {
+        match JsonPath::parse(text) {
+            Ok(p) => named.paths.push((place, p)),
+            Err(why) => check.problem(&format!("{path}.paths[{n}]"), format!("`{text}` {why}")),
+        }
+    }
+    let (client, record) = operators(rule, path, check);
+    let name = rule.name.clone().unwrap_or_else(|| format!("rule {index}"));
+    named.path_rules.push(PathRule { name, client, record });
 }
 
 /// The two operators of a rule. An absent `record` is the same as `client`:

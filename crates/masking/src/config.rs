@@ -51,7 +51,7 @@ pub enum OnUnmaskable {
     Null,
 }
 
-/// One `[[masking.rule]]`: either `entity` or `columns`, and what to do.
+/// One `[[masking.rule]]`: either `entity`, `columns` or `paths`, and what to do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleConfig {
@@ -65,6 +65,12 @@ pub struct RuleConfig {
     /// Columns, as `schema.table.column` with `*` and `?` wildcards per part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
+    /// Places in JSON documents, as RFC 9535 writes them, e.g. `$.user.ssn`,
+    /// `$.items[*].card`, `$..password`; no filters, and counted from the front.
+    /// The rule holds for all that is below such a place. The fields of a
+    /// form are members of one object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
     /// Least score of a finding, 0 to 1; default 0.5. Entity rules only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score_threshold: Option<f32>,

@@ -15,7 +15,7 @@
 //!   ([`Operator`]): keep, replace, redact, mask, hash, pseudonymize, null.
 //! * **sink**: who will see the text ([`Sink`]): the client, or the record. A
 //!   rule has an operator for each.
-//! * **rule**: either by entity (found by content) or by column (known by
+//! * **rule**: by entity (found by content), by column or by path (known by
 //!   name); the first that applies wins.
 //! * **receipt**: how much was masked, by entity; never values ([`Receipt`]).
 //!
@@ -57,6 +57,7 @@ mod detect;
 mod entity;
 mod luhn;
 mod operator;
+mod path;
 mod policy;
 mod receipt;
 mod stream;
@@ -70,6 +71,7 @@ pub use custom::{MAX_CUSTOM_LINE, MAX_PATTERNS};
 pub use detect::Finding;
 pub use entity::{Entity, MAX_RECOGNIZERS};
 pub use operator::{Applied, Key, Operator};
+pub use path::{MAX_PATHS, MAX_SEGMENTS, PathRule, PathStep, PathWalk};
 pub use policy::{MAX_OPERAND, Outcome, Policy, Sink};
 pub use receipt::Receipt;
-pub use stream::{Span, StreamMasker};
+pub use stream::{Edit, Edits, Span, StreamMasker};

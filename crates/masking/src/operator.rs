@@ -73,6 +73,19 @@ impl Operator {
         matches!(self, Operator::Keep)
     }
 
+    /// Whether both do the same to every value. All keys of one policy come
+    /// from one root, so keyed operators of a kind are alike.
+    pub(crate) fn is_as(&self, other: &Operator) -> bool {
+        match (self, other) {
+            (Operator::Replace { new_value: a }, Operator::Replace { new_value: b }) => a == b,
+            (
+                Operator::Mask { masking_char: a, chars_to_mask: b, from_end: c },
+                Operator::Mask { masking_char: x, chars_to_mask: y, from_end: z },
+            ) => (a, b, c) == (x, y, z),
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+
     /// Masks one whole value, appending to `out`.
     pub fn apply(&self, value: &[u8], out: &mut Vec<u8>) -> Applied {
         self.apply_as("MASKED", value, out)

@@ -7,8 +7,10 @@ use crate::custom::Recognizer;
 use crate::detect::{Engine, Finding, Wanted};
 use crate::entity::{Entity, SLOTS};
 use crate::operator::{self, Applied, Operator};
+use crate::path::{JsonPath, PathRule};
 use crate::receipt::Receipt;
 use crate::stream::StreamMasker;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Longest finding an operator is applied to, in bytes. A longer one (only
@@ -58,6 +60,9 @@ pub struct Policy {
     /// By entity slot, in rule order.
     pub(crate) by_entity: Vec<Vec<EntityRule>>,
     pub(crate) columns: Vec<ColumnRule>,
+    pub(crate) path_rules: Vec<PathRule>,
+    /// Each path with the place of its rule in `path_rules`.
+    pub(crate) paths: Vec<(usize, JsonPath)>,
     pub(crate) recognizers: Vec<Recognizer>,
     pub(crate) wanted_client: Wanted,
     pub(crate) wanted_record: Wanted,
@@ -111,6 +116,83 @@ impl Policy {
             done = f.end;
         }
         out.extend_from_slice(value.get(done..).unwrap_or_default());
+        receipt.masked += 1;
+        Outcome::Replaced
+    }
+
+    /// Whether a value with this name beside it has to be looked at at all:
+    /// most have not, which is told quickly.
+    #[must_use]
+    pub fn may_mask(&self, sink: Sink, name: &[u8], value: &[u8]) -> bool {
+        let wanted = self.wanted(sink);
+        !wanted.is_empty() && (wanted.custom || !harmless_beside(value) || is_password(name))
+    }
+
+    /// As [`mask_text`](Self::mask_text) of the value that is `text[part]`;
+    /// what stands around it only says what the value is (`"password": "…"`).
+    pub fn mask_part(
+        &self,
+        sink: Sink,
+        text: &[u8],
+        part: Range<usize>,
+        out: &mut Vec<u8>,
+        receipt: &mut Receipt,
+    ) -> Outcome {
+        receipt.scanned += 1;
+        let value = text.get(part.clone()).unwrap_or_default();
+        let findings = self.find(text, self.wanted(sink));
+        let mut done = part.start;
+        for f in findings.iter().filter(|f| f.end > part.start && f.start < part.end) {
+            let (start, end) = (f.start.max(part.start), f.end.min(part.end));
+            if done == part.start {
+                out.reserve(value.len());
+            }
+            out.extend_from_slice(text.get(done..start).unwrap_or_default());
+            self.put(sink, f.entity, f.score, text.get(start..end).unwrap_or_default(), out);
+            receipt.add(f.entity);
+            done = end;
+        }
+        if done == part.start {
+            return Outcome::Same;
+        }
+        out.extend_from_slice(text.get(done..part.end).unwrap_or_default());
+        receipt.masked += 1;
+        Outcome::Replaced
+    }
+
+    /// Masks a value that carries another one in some encoding (base64, percent
+    /// signs): if anything is found in `decoded`, all of `value` is masked, with
+    /// the operator for what was found first (`mask` overwrites all of it,
+    /// however many characters the rule says).
+    pub fn mask_encoded(
+        &self,
+        sink: Sink,
+        decoded: &[u8],
+        value: &[u8],
+        out: &mut Vec<u8>,
+        receipt: &mut Receipt,
+    ) -> Outcome {
+        let wanted = self.wanted(sink);
+        if wanted.is_empty() || (harmless(decoded) && !wanted.custom) {
+            return Outcome::Same;
+        }
+        let findings = self.find(decoded, wanted);
+        let Some(first) = findings.first() else { return Outcome::Same };
+        match self.operator_for(sink, first.entity, first.score) {
+            Some(Operator::Mask { masking_char, .. }) => {
+                let all = usize::MAX;
+                let whole = Operator::Mask {
+                    masking_char: *masking_char,
+                    chars_to_mask: all,
+                    from_end: false,
+                };
+                whole.apply(value, out);
+            }
+            _ => self.put(sink, first.entity, first.score, value, out),
+        }
+        for f in &findings {
+            receipt.add(f.entity);
+        }
         receipt.masked += 1;
         Outcome::Replaced
     }
@@ -227,6 +309,33 @@ impl Policy {
         let more = |client: &Operator, record: &Operator| client.is_keep() && !record.is_keep();
         self.by_entity.iter().flatten().any(|rule| more(&rule.client, &rule.record))
             || self.columns.iter().any(|rule| more(&rule.client, &rule.record))
+            || self.path_rules.iter().any(|rule| more(&rule.client, &rule.record))
+    }
+
+    /// Whether client and record are to be given the same, whatever the text:
+    /// every rule for content and paths has one operator for both.
+    #[must_use]
+    pub fn sinks_agree(&self) -> bool {
+        self.by_entity.iter().flatten().all(|rule| rule.client.is_as(&rule.record))
+            && self.path_rules.iter().all(|rule| rule.client.is_as(&rule.record))
+    }
+
+    /// Whether there is any path rule.
+    #[must_use]
+    pub fn has_path_rules(&self) -> bool {
+        !self.path_rules.is_empty()
+    }
+
+    /// Whether a path rule changes something on its way to `sink`.
+    #[must_use]
+    pub fn paths_mask(&self, sink: Sink) -> bool {
+        self.path_rules.iter().any(|rule| !rule.operator(sink).is_keep())
+    }
+
+    /// A path rule by its place, as [`PathWalk`](crate::PathWalk) answers it.
+    #[must_use]
+    pub fn path_rule(&self, index: usize) -> Option<&PathRule> {
+        self.path_rules.get(index)
     }
 
     /// A masker for text that arrives in pieces.
@@ -290,6 +399,28 @@ fn harmless(value: &[u8]) -> bool {
         hot | digit_or_colon | u8::from(matches!(*b, b'@' | b'-' | b'_' | b'=' | b'\''))
     });
     if hot != 0 { is_plain_number(value) || is_timestamp(value) } else { !has_long_word(value) }
+}
+
+/// As [`harmless`], for a value with a name beside it: of digits in a row only
+/// so few as are no telephone number are plain.
+fn harmless_beside(value: &[u8]) -> bool {
+    let digits = value.strip_prefix(b"-").unwrap_or(value);
+    match digits {
+        [] => true,
+        [first, ..] if first.is_ascii_digit() => {
+            let short = digits.len() < MIN_NAMED_DIGITS && digits.iter().all(u8::is_ascii_digit);
+            short || is_timestamp(value) || (digits.contains(&b'.') && is_plain_number(value))
+        }
+        _ => harmless(value),
+    }
+}
+
+/// Fewest digits that a name beside them can make an entity of.
+const MIN_NAMED_DIGITS: usize = 6;
+
+/// Whether a name may say that whatever is behind it is a password; see `detect::auth`.
+fn is_password(name: &[u8]) -> bool {
+    name.windows(5).any(|w| w.eq_ignore_ascii_case(b"passw"))
 }
 
 /// A whole number with fewer digits than a card, or a decimal fraction. Other

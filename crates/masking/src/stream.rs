@@ -27,6 +27,54 @@ pub struct Span {
     pub entity: Option<Entity>,
 }
 
+/// What becomes of a stretch of text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// How many bytes of the text it is about.
+    pub bytes: usize,
+    /// What takes their place, as a range of [`Edits::text`]; `None`: they stay.
+    pub put: Option<std::ops::Range<usize>>,
+}
+
+/// What a [`StreamMasker`] did to a text that the caller has in another form
+/// (with escapes, say): which bytes stay, and what takes the others' place.
+#[derive(Default)]
+pub struct Edits {
+    /// In the order of the text, none of it left out.
+    pub edits: Vec<Edit>,
+    /// What is put in.
+    pub text: Vec<u8>,
+}
+
+impl Edits {
+    /// Forgets all, keeping the room.
+    pub fn clear(&mut self) {
+        self.edits.clear();
+        self.text.clear();
+    }
+}
+
+impl Output for Edits {
+    fn plain(&mut self, text: &[u8]) {
+        if !text.is_empty() {
+            self.edits.push(Edit { bytes: text.len(), put: None });
+        }
+    }
+
+    fn masked(&mut self, (policy, sink): (&Policy, Sink), finding: &Finding, value: &[u8]) {
+        let start = self.text.len();
+        policy.put(sink, finding.entity, finding.score, value, &mut self.text);
+        self.edits.push(Edit { bytes: value.len(), put: Some(start..self.text.len()) });
+    }
+
+    fn swallowed(&mut self, _: Entity, bytes: usize) {
+        if bytes > 0 {
+            let end = self.text.len();
+            self.edits.push(Edit { bytes, put: Some(end..end) });
+        }
+    }
+}
+
 /// Where what is certain goes.
 trait Output {
     /// Text that stays as it is.
@@ -137,6 +185,11 @@ impl StreamMasker {
         self.take(piece, out);
     }
 
+    /// As [`push`](Self::push), for a caller that has the text in another form.
+    pub fn push_edits(&mut self, piece: &[u8], out: &mut Edits) {
+        self.take(piece, out);
+    }
+
     fn take<O: Output>(&mut self, piece: &[u8], out: &mut O) {
         if self.policy.wanted(self.sink).is_empty() {
             out.plain(piece);
@@ -157,6 +210,11 @@ impl StreamMasker {
 
     /// As [`finish`](Self::finish), behind [`push_spans`](Self::push_spans).
     pub fn finish_spans(&mut self, out: &mut Vec<Span>) {
+        self.end(out);
+    }
+
+    /// As [`finish`](Self::finish), behind [`push_edits`](Self::push_edits).
+    pub fn finish_edits(&mut self, out: &mut Edits) {
         self.end(out);
     }
 

@@ -1,0 +1,231 @@
+//! A body on its way, whatever it is.
+
+use crate::error::{ContentError, Sides};
+use crate::eyes::{Counts, Eyes, Outs, TextMask};
+use crate::json::Walker;
+use crate::media::{Charset, Kind};
+use masking::{Policy, Sink};
+use std::sync::Arc;
+
+/// How far into a body of an unknown type a control character says that it is
+/// no text, in bytes.
+pub const SNIFF: usize = 512;
+
+/// Masks a body that arrives in pieces, for the client and for the record.
+///
+/// However a body is cut, what comes out is the same. After an error nothing
+/// more comes out: the exchange is to be broken off.
+pub struct BodyMasker {
+    eyes: Eyes,
+    sides: Sides,
+    inner: Inner,
+    counts: Counts,
+    given_up: bool,
+}
+
+enum Inner {
+    /// Nothing is masked.
+    Pass,
+    Text(TextMask),
+    /// Text, or JSON under another name: the first byte that is no blank decides.
+    Sniff {
+        unknown: bool,
+    },
+    /// Text so far, as long as no control character comes within [`SNIFF`] bytes.
+    Unknown {
+        text: TextMask,
+        seen: usize,
+    },
+    Json(Box<Walker>),
+}
+
+impl std::fmt::Debug for BodyMasker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What is held is not masked yet.
+        f.debug_struct("BodyMasker").field("sides", &self.sides).finish_non_exhaustive()
+    }
+}
+
+impl BodyMasker {
+    /// A masker for a body of this kind.
+    ///
+    /// # Errors
+    /// [`ContentError::Charset`], if there is anything to mask.
+    pub fn new(
+        kind: &Kind,
+        charset: Charset,
+        policy: &Arc<Policy>,
+        sides: Sides,
+    ) -> Result<Self, ContentError> {
+        let mut eyes = Eyes::new(Arc::clone(policy), sides);
+        if *kind == Kind::Binary {
+            eyes.client = false;
+        }
+        let idle = !eyes.client && !eyes.record;
+        if !idle && *kind != Kind::Binary && charset != Charset::Ascii {
+            return Err(ContentError::Charset);
+        }
+        let inner = match kind {
+            _ if idle => Inner::Pass,
+            Kind::Json => Inner::Json(Box::new(Walker::new(&eyes, false, false))),
+            Kind::Ndjson => Inner::Json(Box::new(Walker::new(&eyes, true, false))),
+            Kind::Unknown => Inner::Sniff { unknown: true },
+            Kind::Binary => Inner::Text(TextMask::new(&eyes)),
+            _ => Inner::Sniff { unknown: false },
+        };
+        Ok(Self { eyes, sides, inner, counts: Counts::default(), given_up: false })
+    }
+
+    /// Whether both outputs will be the input: pass the bytes on without a masker.
+    #[must_use]
+    pub fn changes_nothing(&self) -> bool {
+        matches!(self.inner, Inner::Pass)
+    }
+
+    /// Whether what `sink` gets may differ from the input. If not for
+    /// [`Sink::Client`], Content-Length, ETag and the like stay true.
+    #[must_use]
+    pub fn changes(&self, sink: Sink) -> bool {
+        self.eyes.wants(sink)
+    }
+
+    /// Takes the next piece; appends what is certain by now.
+    ///
+    /// # Errors
+    /// See [`ContentError`]. What was appended before is masked.
+    pub fn push(
+        &mut self,
+        bytes: &[u8],
+        client: &mut Vec<u8>,
+        record: &mut Vec<u8>,
+    ) -> Result<(), ContentError> {
+        self.step(Some(bytes), client, record)
+    }
+
+    /// Ends the body; appends the rest.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn finish(
+        &mut self,
+        client: &mut Vec<u8>,
+        record: &mut Vec<u8>,
+    ) -> Result<(), ContentError> {
+        self.step(None, client, record)
+    }
+
+    /// What was masked so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = self.counts.clone();
+        match &self.inner {
+            Inner::Text(text) | Inner::Unknown { text, .. } => text.counts(&mut counts),
+            Inner::Json(walker) => walker.counts(&mut counts),
+            Inner::Pass | Inner::Sniff { .. } => {}
+        }
+        if self.eyes.same && self.eyes.client && self.eyes.record {
+            counts.record = counts.client;
+        }
+        counts
+    }
+
+    fn step(
+        &mut self,
+        piece: Option<&[u8]>,
+        client: &mut Vec<u8>,
+        record: &mut Vec<u8>,
+    ) -> Result<(), ContentError> {
+        if self.given_up {
+            return Err(ContentError::GivenUp);
+        }
+        let bytes = piece.unwrap_or_default();
+        let side = |sink, out: &mut Vec<u8>| {
+            if self.sides.has(sink) && !self.eyes.wants(sink) {
+                out.extend_from_slice(bytes);
+            }
+        };
+        side(Sink::Client, client);
+        side(Sink::Record, record);
+        let mut outs = Outs {
+            client: self.eyes.client.then_some(client),
+            record: self.eyes.record.then_some(record),
+        };
+        let done = match piece {
+            Some(piece) => self.take(piece, &mut outs),
+            None => self.end(&mut outs),
+        };
+        self.given_up = done.is_err() || piece.is_none();
+        done
+    }
+
+    fn take(&mut self, piece: &[u8], outs: &mut Outs<'_>) -> Result<(), ContentError> {
+        match &mut self.inner {
+            Inner::Pass => Ok(()),
+            Inner::Text(text) => {
+                text.push(piece, outs);
+                Ok(())
+            }
+            Inner::Json(walker) => walker.push(piece, outs),
+            Inner::Sniff { unknown } => {
+                let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
+                let Some(n) = piece.iter().position(|b| !blank(b)) else {
+                    outs.keep(piece);
+                    return Ok(());
+                };
+                let rest = piece.get(n..).unwrap_or_default();
+                outs.keep(piece.get(..n).unwrap_or_default());
+                self.inner = match (rest.first(), *unknown) {
+                    (Some(b'{' | b'['), _) => {
+                        Inner::Json(Box::new(Walker::new(&self.eyes, true, true)))
+                    }
+                    (_, true) => Inner::Unknown { text: TextMask::new(&self.eyes), seen: 0 },
+                    (_, false) => Inner::Text(TextMask::new(&self.eyes)),
+                };
+                self.take(rest, outs)
+            }
+            Inner::Unknown { text, seen } => {
+                let head = piece.get(..piece.len().min(SNIFF.saturating_sub(*seen)));
+                let odd = head.and_then(|h| h.iter().position(is_control));
+                let Some(odd) = odd else {
+                    *seen = seen.saturating_add(piece.len());
+                    text.push(piece, outs);
+                    return Ok(());
+                };
+                text.push(piece.get(..odd).unwrap_or_default(), outs);
+                text.finish(outs);
+                text.counts(&mut self.counts);
+                // From here on the client gets what there is, the record what it may keep.
+                let rest = piece.get(odd..).unwrap_or_default();
+                if let Some(client) = outs.client.take() {
+                    client.extend_from_slice(rest);
+                }
+                if self.eyes.same && self.eyes.client {
+                    self.counts.record = self.counts.client;
+                }
+                self.eyes.client = false;
+                if !self.eyes.record {
+                    self.inner = Inner::Pass;
+                    return Ok(());
+                }
+                self.inner = Inner::Text(TextMask::new(&self.eyes));
+                self.take(rest, outs)
+            }
+        }
+    }
+
+    fn end(&mut self, outs: &mut Outs<'_>) -> Result<(), ContentError> {
+        match &mut self.inner {
+            Inner::Pass | Inner::Sniff { .. } => Ok(()),
+            Inner::Text(text) | Inner::Unknown { text, .. } => {
+                text.finish(outs);
+                Ok(())
+            }
+            Inner::Json(walker) => walker.finish(outs),
+        }
+    }
+}
+
+/// What no text holds.
+fn is_control(b: &u8) -> bool {
+    *b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r' | 0x0B | 0x0C | 0x1B | 0x08)
+}
