@@ -19,7 +19,7 @@
 //!   changed. [`Response::input_requests`]: what it asks.
 //! - [`answer`]: refusals that a model can read. [`code`]: JSON-RPC's codes, MCP's and ours.
 //! - [`TraceParent`], [`trace_of`]: which run of which agent it belongs to.
-//! - [`Lines`]: messages over stdio.
+//! - [`Lines`]: messages over stdio. [`Events`]: messages in an event stream.
 //!
 //! A size, count or depth has a limit, each a named constant. No error and no `Debug` shows
 //! anything of a message but names of methods, tools, prompts and URIs.
@@ -50,6 +50,7 @@
 pub mod answer;
 pub mod code;
 mod error;
+mod events;
 mod eyes;
 mod flatten;
 pub mod headers;
@@ -65,6 +66,7 @@ mod version;
 mod visit;
 
 pub use error::WireError;
+pub use events::{Event, Events};
 pub use eyes::{hides, is_invisible};
 pub use flatten::{
     ARGUMENTS, Field, Fields, MAX_FIELD_BYTES, MAX_FIELD_TEXT_BYTES, MAX_FIELDS, flatten,
