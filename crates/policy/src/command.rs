@@ -94,6 +94,10 @@ pub struct Action<'a> {
     /// body that is too large or not JSON. A rule that names one of them is not sure to hold, so
     /// an allow rule doesn't match and a deny rule does.
     pub unread: &'a [&'a str],
+    /// Nothing is asked for yet: the verdict is whether *some* arguments would be let through, for
+    /// a list of what may be called. Rules about arguments hold if they allow and don't if they
+    /// deny. Never for what is to be done.
+    pub arguments_to_come: bool,
 }
 
 impl<'a> Action<'a> {
@@ -109,6 +113,7 @@ impl<'a> Action<'a> {
             flags: &[],
             arguments: &[],
             unread: &[],
+            arguments_to_come: false,
         }
     }
 }

@@ -163,6 +163,7 @@ struct What {
     flags: Vec<&'static str>,
     arguments: Vec<(String, String)>,
     unread: Vec<&'static str>,
+    to_come: bool,
 }
 
 fn naming() -> impl Strategy<Value = Naming> {
@@ -201,6 +202,7 @@ fn what() -> impl Strategy<Value = What> {
                 flags,
                 arguments,
                 unread,
+                to_come: false,
             },
         )
 }
@@ -251,6 +253,7 @@ fn judge(policy: &Policy, who: &Who, protocol: &str, target: &str, actions: &[Wh
             flags: &it.flags,
             arguments,
             unread: &it.unread,
+            arguments_to_come: it.to_come,
         })
         .collect();
     policy.judge(&who.subject(), &Command { protocol, target, actions: &actions })
@@ -382,6 +385,15 @@ proptest! {
         let read = What { unread: Vec::new(), ..what.clone() };
         let by = |it: What| severity(&judge(&policy, &who, "ssh", "a", &[it]));
         prop_assert!(by(what) >= by(read));
+    }
+
+    /// What some arguments could be let through for, is let through while they are to come.
+    #[test]
+    fn a_list_shows_what_can_be_called(config in rules(), who in who(), what in what()) {
+        let policy = Policy::unchecked(&config);
+        let to_come = What { to_come: true, ..what.clone() };
+        let by = |it: What| severity(&judge(&policy, &who, "ssh", "a", &[it]));
+        prop_assert!(by(to_come) <= by(what));
     }
 
     /// An allow rule wants its argument, and every occurrence of it; a deny rule any that may be.
