@@ -13,7 +13,7 @@ use ssh_wire::Reader;
 use ssh_wire::packet::{StreamLocalForward, TcpipForward, write};
 
 use crate::channel::Shared;
-use crate::channel::forward::{self, Granted, address, lossy};
+use crate::channel::forward::{self, Granted, Place, address, lossy};
 use crate::channel::replies::{Replies, Unordered};
 use crate::relay::End;
 use crate::side::{Both, Side};
@@ -34,6 +34,15 @@ enum Asked {
     Keepalive,
     /// The target, to listen or to stop it.
     Listen(Box<Listen>),
+}
+
+/// A port or a socket that the client asks for.
+struct Ask {
+    via: &'static str,
+    resource: String,
+    place: Place,
+    chosen_port: Option<Vec<u8>>,
+    packet: Bytes,
 }
 
 struct Listen {
@@ -78,16 +87,20 @@ impl Global {
                     let via = if begins { "tcpip-forward" } else { "cancel-tcpip-forward" };
                     let chosen = (read.port == 0 && begins).then(|| read.host.to_vec());
                     let resource = address(read.host, read.port);
+                    let place = Place::port(read.host, read.port);
                     let packet = write::global_request(kind, true, rest);
-                    return self.listen(via, resource, chosen, packet, want_reply, shared);
+                    let ask = Ask { via, resource, place, chosen_port: chosen, packet };
+                    return self.listen(ask, want_reply, shared);
                 }
                 b"streamlocal-forward@openssh.com" | b"cancel-streamlocal-forward@openssh.com" => {
                     let path = StreamLocalForward::parse(rest).map_err(bad)?.path;
                     let begins = kind == b"streamlocal-forward@openssh.com";
                     let via =
                         if begins { "streamlocal-forward" } else { "cancel-streamlocal-forward" };
+                    let (resource, place) = (lossy(path), Place::socket(path));
                     let packet = write::global_request(kind, true, rest);
-                    return self.listen(via, lossy(path), None, packet, want_reply, shared);
+                    let ask = Ask { via, resource, place, chosen_port: None, packet };
+                    return self.listen(ask, want_reply, shared);
                 }
                 _ => {}
             }
@@ -111,24 +124,19 @@ impl Global {
         Ok(())
     }
 
-    fn listen(
-        &mut self,
-        via: &'static str,
-        resource: String,
-        chosen_port: Option<Vec<u8>>,
-        packet: Bytes,
-        want_reply: bool,
-        shared: &mut Shared,
-    ) -> Result<(), End> {
+    fn listen(&mut self, ask: Ask, want_reply: bool, shared: &mut Shared) -> Result<(), End> {
+        let Ask { via, resource, place, chosen_port, packet } = ask;
         let begins = !via.starts_with("cancel-");
         if !begins && !shared.grants.contains(&resource) {
             return self.refuse(Side::Client, want_reply, None, shared);
         }
         let listening = self.asked.target.iter().filter(|a| matches!(a, Asked::Listen(_))).count();
-        if shared.grants.len() + listening >= MAX_GRANTS && begins {
-            return self.refuse(Side::Client, want_reply, None, shared);
-        }
-        match forward::listen(via, &resource, shared)? {
+        // What was granted can be given back, but not without end before the target answers.
+        let too_many = match begins {
+            true => shared.grants.len() + listening >= MAX_GRANTS,
+            false => listening >= 2 * MAX_GRANTS,
+        };
+        match forward::listen(via, place, too_many, shared)? {
             Granted::Yes(exchange) => {
                 let admitted = exchange.admitted().clone();
                 shared.to_target.push(&admitted, packet.len(), packet);

@@ -27,8 +27,18 @@ pub(crate) struct Lane<Q> {
     /// Cleared, and waiting for the receiver's window alone.
     held: Option<(Bytes, usize)>,
     pub(crate) ledger: Ledger,
-    /// Bytes of packets that no window bounds.
+    /// Bytes that no window bounds: of packets that are no data, and what short data takes beside
+    /// its bytes.
     control: usize,
+}
+
+/// What a packet takes of memory, at the least.
+const PACKET_BYTES: usize = 128;
+
+/// What data takes of memory beside its own bytes, where those are few: a window's worth of them,
+/// a byte in a packet, would be a hundred times the window.
+pub(crate) fn overhead(bytes: usize) -> usize {
+    PACKET_BYTES.saturating_sub(bytes)
 }
 
 /// A queue of either direction.
@@ -89,6 +99,7 @@ impl<Q: Queue> Lane<Q> {
     /// Adds a data packet that holds so many bytes of data.
     pub(crate) fn data(&mut self, proof: &Q::Proof, packet: Bytes, bytes: usize) {
         self.ledger.queued(bytes);
+        self.control += overhead(bytes);
         self.queue.push(proof, bytes, Item::Data(packet, bytes));
     }
 
@@ -105,7 +116,10 @@ impl<Q: Queue> Lane<Q> {
                     self.control = self.control.saturating_sub(packet.len());
                     return Poll::Ready(Ok(Some(packet)));
                 }
-                Some(Item::Data(packet, bytes)) => (packet, bytes),
+                Some(Item::Data(packet, bytes)) => {
+                    self.control = self.control.saturating_sub(overhead(bytes));
+                    (packet, bytes)
+                }
             },
         };
         let room = self.ledger.may_send();
@@ -124,7 +138,7 @@ impl<Q: Queue> Lane<Q> {
         Poll::Ready(Ok(Some(now)))
     }
 
-    /// Bytes of packets that no window bounds.
+    /// Bytes that no window bounds.
     pub(crate) fn control_bytes(&self) -> usize {
         self.control
     }

@@ -2,7 +2,9 @@
 //! lines in memory.
 
 mod files;
+mod limits;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use dev_issuer::{Claims, DevIssuer};
-use gate::{Arrival, Gate, JsonLines, Session, Target};
+use gate::{Arrival, Gate, Journal, JournalError, JsonLines, Recording, Session, Target, Wait};
 use serde_json::Value;
 use ssh_wire::packet::{self, OpenFailure, Packet, write};
 use tokio::sync::{mpsc, oneshot};
@@ -38,6 +40,8 @@ struct Rig {
     lines: Lines,
     /// The journal writes while it can have this.
     disk: Arc<Mutex<()>>,
+    /// The journal has no room while this is set.
+    full: Arc<AtomicBool>,
     shutdown: Option<oneshot::Sender<()>>,
     ended: tokio::task::JoinHandle<Ended>,
     issuer: DevIssuer,
@@ -92,9 +96,41 @@ when = { resources = ["rm *"] }
 name = "kept-as-is"
 effect = "deny"
 when = { resources = ["/kept/*"], access = "write" }
+[[rule]]
+name = "no-db"
+effect = "deny"
+when = { resources = ["db.example:5432", "10.0.0.9:*"] }
 "#;
 
-async fn gate(lines: &Lines, disk: &Arc<Mutex<()>>) -> (Gate, DevIssuer) {
+/// A journal that has no room while it is told so.
+struct Narrow(JsonLines, Arc<AtomicBool>);
+
+impl Journal for Narrow {
+    fn append(&self, entry: Vec<u8>) -> Result<u64, JournalError> {
+        match self.1.load(Ordering::SeqCst) {
+            true => Err(JournalError::Full),
+            false => self.0.append(entry),
+        }
+    }
+
+    fn durable(&self) -> u64 {
+        self.0.durable()
+    }
+
+    fn published(&self) -> u64 {
+        self.0.published()
+    }
+
+    fn waiter(&self) -> Box<dyn Wait> {
+        self.0.waiter()
+    }
+
+    fn recording(&self) -> Result<Box<dyn Recording>, JournalError> {
+        self.0.recording()
+    }
+}
+
+async fn gate(lines: &Lines, disk: &Arc<Mutex<()>>, full: &Arc<AtomicBool>) -> (Gate, DevIssuer) {
     let issuer = DevIssuer::start().await.unwrap();
     let config = format!(
         "[issuer.dev]\niss = \"{}\"\naudiences = [\"{AUDIENCE}\"]\nalgorithms = [\"ES256\", \
@@ -113,7 +149,8 @@ async fn gate(lines: &Lines, disk: &Arc<Mutex<()>>) -> (Gate, DevIssuer) {
         kept.0.lock().unwrap().extend_from_slice(batch);
         Ok(())
     });
-    (Gate::new(Arc::new(verifier), Arc::new(policy), Arc::new(journal.unwrap())), issuer)
+    let journal = Narrow(journal.unwrap(), full.clone());
+    (Gate::new(Arc::new(verifier), Arc::new(policy), Arc::new(journal)), issuer)
 }
 
 impl Rig {
@@ -122,8 +159,8 @@ impl Rig {
     }
 
     async fn masked(rules: ChannelRules, masking: &str) -> Rig {
-        let (lines, disk) = (Lines::default(), Arc::default());
-        let (gate, issuer) = gate(&lines, &disk).await;
+        let (lines, disk, full) = (Lines::default(), Arc::default(), Arc::default());
+        let (gate, issuer) = gate(&lines, &disk, &full).await;
         let token = issuer.mint(Claims::new("alice").audience(AUDIENCE)).unwrap();
         let who = gate.authenticate(&identity::Secret::new(token), ARRIVAL).await.unwrap();
         let masking: masking::Config = toml::from_str(masking).unwrap();
@@ -146,7 +183,7 @@ impl Rig {
             session.end(&ended.reason).unwrap();
             ended
         });
-        Rig { client, target, lines, disk, shutdown: Some(shutdown), ended, issuer }
+        Rig { client, target, lines, disk, full, shutdown: Some(shutdown), ended, issuer }
     }
 
     fn entries(&self, kind: &str) -> Vec<Value> {

@@ -24,7 +24,7 @@ impl Channel {
                     // Nobody is there to read it.
                     _ => return Ok(()),
                 }
-                self.taken.client.push_back(Item::Data(Bytes::from(packet), bytes));
+                self.take_data(Side::Client, Bytes::from(packet), bytes);
                 self.flush_input(shared)
             }
             Packet::Eof { .. } => {

@@ -137,6 +137,7 @@ impl Channel {
         self.say_one(true, text.as_bytes().get(..room).unwrap_or_default());
         for item in self.taken.target.drain(..) {
             if let Item::Data(packet, bytes) = item {
+                self.to_client.ledger.unparked(bytes);
                 self.to_client.data(&release, packet, bytes);
             }
         }

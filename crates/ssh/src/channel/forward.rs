@@ -2,11 +2,12 @@
 //! display. Each connection is a command of its own; its bytes are counted and hashed, and not
 //! kept.
 
+mod place;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use gate::{Draft, Exchange, JournalError, Keep, MAX_INLINE_TEXT, Release, Submission};
-use policy::Access;
 use records::{Response, Text};
 use ssh_wire::WireError;
 use ssh_wire::packet::{
@@ -19,6 +20,8 @@ use super::{Channel, Kind, Opening, Run, Shared, frames, judge};
 use crate::refusal;
 use crate::relay::End;
 use crate::side::Side;
+use place::Name;
+pub(crate) use place::Place;
 
 type Details = BTreeMap<Cow<'static, str>, Text<'static>>;
 
@@ -26,12 +29,17 @@ type Details = BTreeMap<Cow<'static, str>, Text<'static>>;
 struct Wish {
     via: &'static str,
     class: &'static str,
-    /// What rules match.
-    resource: String,
+    /// What rules match, as it was sent first.
+    names: Vec<Name>,
     /// Whether the target's configuration takes such at all.
     allowed: bool,
+    /// Why it is refused whatever the rules say.
+    forbidden: Option<&'static str>,
     details: Details,
 }
+
+/// The rule's name in a verdict that no rule can overturn.
+const OWN_RULE: &str = "forwarding";
 
 /// What became of a wish.
 pub(crate) enum Granted {
@@ -41,9 +49,13 @@ pub(crate) enum Granted {
 }
 
 fn ask(wish: Wish, shared: &Shared) -> Result<Granted, End> {
-    let Wish { via, class, resource, allowed, details } = wish;
-    let judgement = judge::one(&shared.session, via, class, Some((&resource, Access::Write)), &[]);
-    let judgement = judge::gated(judgement, allowed, via);
+    let Wish { via, class, names, allowed, forbidden, details } = wish;
+    let resource = names.first().map(|(name, _)| name.clone()).unwrap_or_default();
+    let judgement = judge::forward(&shared.session, via, class, names);
+    let mut judgement = judge::gated(judgement, allowed, via);
+    if let Some(reason) = forbidden {
+        judgement = judgement.forbid(OWN_RULE, reason);
+    }
     let draft = Draft {
         via,
         text: Some(Text::from(resource.clone())),
@@ -140,16 +152,18 @@ fn wish_of_client(kind: &[u8], rest: &[u8], shared: &Shared) -> Result<Wish, Wir
         b"direct-tcpip" => {
             let read = DirectTcpip::parse(rest)?;
             let details = addresses(read.host, read.port, read.origin, read.origin_port);
-            let resource = address(read.host, read.port);
-            forward("direct-tcpip", resource, allow.local_forward, details)
+            let place = Place::port(read.host, read.port);
+            forward("direct-tcpip", place, allow.local_forward, details)
         }
         b"direct-streamlocal@openssh.com" => {
             let path = DirectStreamLocal::parse(rest)?.path;
-            forward("direct-streamlocal", lossy(path), allow.local_streamlocal, at_path(path))
+            let place = Place::socket(path);
+            forward("direct-streamlocal", place, allow.local_streamlocal, at_path(path))
         }
         other => {
-            let details = Details::new();
-            Wish { via: "open", class: "unknown", resource: lossy(other), allowed: false, details }
+            let mut wish = forward("open", Place::named(&lossy(other)), false, Details::new());
+            wish.class = "unknown";
+            wish
         }
     })
 }
@@ -161,37 +175,45 @@ fn wish_of_target(kind: &[u8], rest: &[u8], shared: &Shared) -> Result<Option<Wi
         b"forwarded-tcpip" => {
             let read = ForwardedTcpip::parse(rest)?;
             let details = addresses(read.host, read.port, read.origin, read.origin_port);
-            let resource = address(read.host, read.port);
+            let place = Place::port(read.host, read.port);
             grants
-                .contains(&resource)
-                .then(|| forward("forwarded-tcpip", resource, allow.remote_forward, details))
+                .contains(&address(read.host, read.port))
+                .then(|| forward("forwarded-tcpip", place, allow.remote_forward, details))
         }
         b"forwarded-streamlocal@openssh.com" => {
             let path = ForwardedStreamLocal::parse(rest)?.path;
             let via = "forwarded-streamlocal";
             grants
                 .contains(&lossy(path))
-                .then(|| forward(via, lossy(path), allow.remote_streamlocal, at_path(path)))
+                .then(|| forward(via, Place::socket(path), allow.remote_streamlocal, at_path(path)))
         }
         b"auth-agent@openssh.com" => {
-            shared.agent.then(|| forward("agent", "agent".into(), allow.agent, Details::new()))
+            let place = Place::named("agent");
+            shared.agent.then(|| forward("agent", place, allow.agent, Details::new()))
         }
         b"x11" => {
             let read = X11Open::parse(rest)?;
             let origin = format!("{}:{}", lossy(read.origin), read.origin_port);
             let details = Details::from([("origin".into(), origin.into())]);
-            shared.x11.then(|| forward("x11", "x11".into(), allow.x11, details))
+            shared.x11.then(|| forward("x11", Place::named("x11"), allow.x11, details))
         }
         _ => None,
     })
 }
 
-fn forward(via: &'static str, resource: String, allowed: bool, details: Details) -> Wish {
-    Wish { via, class: "forward", resource, allowed, details }
+fn forward(via: &'static str, place: Place, allowed: bool, details: Details) -> Wish {
+    let Place { names, forbidden } = place;
+    Wish { via, class: "forward", names, allowed, forbidden, details }
 }
 
-/// A port or a socket that the target is to listen on for the client; or no longer.
-pub(crate) fn listen(via: &'static str, resource: &str, shared: &Shared) -> Result<Granted, End> {
+/// A port or a socket that the target is to listen on for the client; or no longer. With
+/// `too_many`, it is refused on record.
+pub(crate) fn listen(
+    via: &'static str,
+    place: Place,
+    too_many: bool,
+    shared: &Shared,
+) -> Result<Granted, End> {
     let allow = shared.rules.allow;
     let (allowed, class) = match via {
         "tcpip-forward" => (allow.remote_forward, "forward"),
@@ -199,8 +221,11 @@ pub(crate) fn listen(via: &'static str, resource: &str, shared: &Shared) -> Resu
         // The end of what was granted.
         _ => (true, "session"),
     };
-    let details = Details::new();
-    ask(Wish { via, class, resource: resource.to_owned(), allowed, details }, shared)
+    let mut wish = Wish { class, ..forward(via, place, allowed, Details::new()) };
+    if too_many {
+        wish.forbidden = Some("The target listens on as many ports and sockets as it may.");
+    }
+    ask(wish, shared)
 }
 
 /// The key agent or the display is asked for on a channel. `Some`: it may be.
@@ -209,7 +234,7 @@ pub(super) fn reach(via: &'static str, shared: &mut Shared) -> Result<Option<gat
         "agent" => shared.rules.allow.agent,
         _ => shared.rules.allow.x11,
     };
-    match ask(forward(via, via.into(), allowed, Details::new()), shared)? {
+    match ask(forward(via, Place::named(via), allowed, Details::new()), shared)? {
         Granted::Yes(mut exchange) => {
             match via {
                 "agent" => shared.agent = true,

@@ -76,6 +76,17 @@ pub(crate) fn one(
     judge(session, &[held], operation.into(), class)
 }
 
+/// Judges a connection to a place of these names, each with whether it is one place's alone.
+pub(crate) fn forward(
+    session: &Session,
+    via: &'static str,
+    class: &'static str,
+    names: Vec<(String, bool)>,
+) -> Judgement {
+    let action = FileAction { operation: via, class, access: Access::Write, names, flags: vec![] };
+    file(session, vec![action], via, class)
+}
+
 /// Something that a file operation does, by the names of what it touches.
 pub(crate) struct FileAction {
     pub(crate) operation: &'static str,

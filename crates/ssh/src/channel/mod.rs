@@ -18,6 +18,7 @@ mod screen;
 mod start;
 mod stream;
 mod target;
+mod waiting;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,7 +27,7 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gate::{Admitted, ClientQueue, JournalError, Release, Session, TargetQueue};
+use gate::{ClientQueue, Release, Session, TargetQueue};
 use masking::{Policy, Receipt, Sink};
 use ssh_wire::packet::{self, OpenFailure, Packet, write};
 
@@ -42,6 +43,7 @@ use ledger::Ledger;
 use replies::Replies;
 use requests::Setup;
 use stream::Running;
+use waiting::Backlog;
 
 /// The longest data in one packet that either side may be told to send, in bytes: what RFC 4253
 /// section 6.1 has every implementation take.
@@ -51,9 +53,6 @@ const MAX_PACKET: u32 = 32 * 1024;
 const EXIT_PATIENCE: Duration = Duration::from_millis(200);
 /// How soon a journal without room is asked again.
 const RETRY: Duration = Duration::from_millis(100);
-/// The most packets of one side that may wait in a channel for its journal. Data is bounded by
-/// the window before that.
-const MAX_BACKLOG: usize = 4096;
 
 /// What all channels of a connection share.
 pub(crate) struct Shared {
@@ -158,7 +157,7 @@ pub(crate) struct Channel {
     /// What runs is a transfer of files.
     transfer: Option<Box<Transfer>>,
     /// Packets from a side that wait behind what can't move on.
-    backlog: Both<VecDeque<Vec<u8>>>,
+    backlog: Both<Backlog>,
     /// What was taken from a side and waits for the journal's room.
     taken: Both<VecDeque<Item>>,
     eof: Both<bool>,
@@ -301,10 +300,11 @@ impl Channel {
 
     /// Bytes from a side that wait here and that no window bounds.
     pub(crate) fn control_bytes(&self, from: Side) -> usize {
-        match from {
+        let lane = match from {
             Side::Client => self.to_target.control_bytes(),
             Side::Target => self.to_client.control_bytes(),
-        }
+        };
+        lane + self.backlog.of(from).control
     }
 
     /// Takes a packet that is about this channel.
@@ -341,14 +341,7 @@ impl Channel {
             _ => {}
         }
         if self.is_blocked(from) {
-            let backlog = self.backlog.of_mut(from);
-            if backlog.len() >= MAX_BACKLOG {
-                return Err(End::violation(from, "too many packets behind one that waits"));
-            }
-            let bytes = data_len(&packet);
-            backlog.push_back(packet);
-            self.ledger(from).parked(bytes);
-            return Ok(());
+            return self.hold_back(from, packet);
         }
         self.take(from, packet, shared)
     }
@@ -358,20 +351,6 @@ impl Channel {
             Side::Client => self.on_client(packet, shared),
             Side::Target => self.on_target(packet, shared),
         }
-    }
-
-    /// Whether packets from a side must wait behind one that can't move on.
-    fn is_blocked(&self, from: Side) -> bool {
-        !self.taken.of(from).is_empty()
-            || match from {
-                Side::Client => {
-                    matches!(self.run, Run::Spilling(_))
-                        || (self.transfers()
-                            && self.transfer.as_ref().is_some_and(|t| t.holds_client()))
-                        || self.is_client_slow()
-                }
-                Side::Target => self.transfer.as_ref().is_some_and(|t| t.has_unfinished()),
-            }
     }
 
     /// The longest data in one packet to a side: what it said that it takes (RFC 4254 section
@@ -426,52 +405,6 @@ impl Channel {
         }
     }
 
-    /// Moves what was taken from the target into the client's lane, if the journal has it.
-    fn flush_output(&mut self, shared: &Shared) -> Result<(), End> {
-        let release = match &mut self.run {
-            Run::Running(running) | Run::Finishing(running, _) => match running.feed() {
-                Err(JournalError::Full) => {
-                    self.retry = Some(Instant::now() + RETRY);
-                    return Ok(());
-                }
-                other => other?,
-            },
-            _ if self.taken.target.is_empty() => return Ok(()),
-            _ => shared.session.release(),
-        };
-        for item in self.taken.target.drain(..) {
-            match item {
-                Item::Packet(packet) => self.to_client.packet(&release, packet),
-                Item::Data(packet, bytes) => self.to_client.data(&release, packet, bytes),
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves what was taken from the client into the target's lane, if the journal has it.
-    fn flush_input(&mut self, shared: &Shared) -> Result<(), End> {
-        if self.taken.client.is_empty() {
-            return Ok(());
-        }
-        let admitted: Admitted = match &mut self.run {
-            Run::Running(running) => match running.feed_input() {
-                Err(JournalError::Full) => {
-                    self.retry = Some(Instant::now() + RETRY);
-                    return Ok(());
-                }
-                other => other?,
-            },
-            _ => shared.session.admitted(),
-        };
-        for item in self.taken.client.drain(..) {
-            match item {
-                Item::Packet(packet) => self.to_target.packet(&admitted, packet),
-                Item::Data(packet, bytes) => self.to_target.data(&admitted, packet, bytes),
-            }
-        }
-        Ok(())
-    }
-
     /// Answers whose turn it is go out; then, if it was refused, the program's refusal.
     fn flush_answers(&mut self, shared: &Shared) -> Result<(), End> {
         while let Some(answer) = self.answers.client.next() {
@@ -508,9 +441,8 @@ impl Channel {
         self.on_time(now, shared)?;
         for side in [Side::Client, Side::Target] {
             while !self.is_blocked(side)
-                && let Some(packet) = self.backlog.of_mut(side).pop_front()
+                && let Some(packet) = self.next_held(side)
             {
-                self.ledger(side).unparked(data_len(&packet));
                 self.take(side, packet, shared)?;
             }
         }
@@ -546,7 +478,7 @@ impl Channel {
                 true => write::stderr(self.number.client, piece),
                 false => write::data(self.number.client, piece),
             };
-            self.taken.target.push_back(Item::Data(packet, piece.len()));
+            self.take_data(Side::Target, packet, piece.len());
         }
     }
 

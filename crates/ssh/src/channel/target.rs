@@ -84,7 +84,7 @@ impl Channel {
             None => {
                 let packet = Bytes::from(packet);
                 let bytes = data_len(&packet);
-                self.taken.target.push_back(Item::Data(packet, bytes));
+                self.take_data(Side::Target, packet, bytes);
             }
         }
         self.flush_output(shared)

@@ -42,7 +42,7 @@ fn write(id: u32, handle: &[u8], offset: u64, content: &[u8]) -> Vec<u8> {
 
 impl Peer {
     /// The next data, whatever window comes with it.
-    async fn data(&mut self) -> Vec<u8> {
+    pub(super) async fn data(&mut self) -> Vec<u8> {
         loop {
             match packet::parse(&self.next().await).unwrap() {
                 Packet::Data { data, .. } => return data.to_vec(),
@@ -53,7 +53,7 @@ impl Peer {
     }
 
     /// So much of the stream's data, in however many packets.
-    async fn stream(&mut self, bytes: usize) -> Vec<u8> {
+    pub(super) async fn stream(&mut self, bytes: usize) -> Vec<u8> {
         let mut all = Vec::new();
         while all.len() < bytes {
             all.extend_from_slice(&self.data().await);
@@ -61,7 +61,7 @@ impl Peer {
         all
     }
 
-    async fn expect_stream(&mut self, bytes: &[u8]) {
+    pub(super) async fn expect_stream(&mut self, bytes: &[u8]) {
         assert_eq!(self.stream(bytes.len()).await, bytes);
     }
 

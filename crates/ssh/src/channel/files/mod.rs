@@ -8,7 +8,7 @@
 mod file;
 pub(super) mod flow;
 mod outcome;
-mod paths;
+pub(super) mod paths;
 pub(super) mod scp;
 mod sftp;
 mod wish;

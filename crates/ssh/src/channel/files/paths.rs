@@ -5,7 +5,7 @@ pub(super) const MAX_PATH_BYTES: usize = 4096;
 
 /// Where relative paths begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Base {
+pub(crate) enum Base {
     /// Here.
     At(Vec<u8>),
     /// Nobody knows.
@@ -13,7 +13,7 @@ pub(super) enum Base {
 }
 
 /// A name that rules are to match, and whether it begins at the root.
-pub(super) type Name = (String, bool);
+pub(crate) type Name = (String, bool);
 
 /// The names of what a path leads to: as it was sent, from the root if it is known where it
 /// begins, and where it leads by its words if that is written differently. Links on the way are
@@ -21,7 +21,7 @@ pub(super) type Name = (String, bool);
 ///
 /// An allow rule must match all, a deny rule needs to match one. A name that begins nobody knows
 /// where is not qualified: a deny rule matches it if it may lead there.
-pub(super) fn names(path: &[u8], base: &Base) -> Vec<Name> {
+pub(crate) fn names(path: &[u8], base: &Base) -> Vec<Name> {
     let (whole, _) = whole(path, base);
     let (resolved, known) = resolve(path, base);
     let resolved = lossy(&resolved);
