@@ -267,7 +267,10 @@ fn mistakes_in_the_configuration_are_told_with_their_place() {
     let mut text = String::new();
     fs::File::open(&file).unwrap().read_to_string(&mut text).unwrap();
     let text = text
-        .replace("path = \"/wiki\"", "path = \"/wiki/\"\nhosts = [\"a:80\"]\nbasic = {}")
+        .replace(
+            "path = \"/wiki\"",
+            "path = \"/wiki/\"\nhosts = [\"a:80\"]\nbasic = {}\nmcp = { origins = [\"x\"] }",
+        )
         .replace("url = \"http:", "url = \"ftp:")
         .replace("allow_plain_text = true", "max_sessions = 0");
     fs::write(&file, text).unwrap();
@@ -283,6 +286,7 @@ fn mistakes_in_the_configuration_are_told_with_their_place() {
         "target.wiki.url: must be http:// or https://",
         "target.wiki.path: must begin with a slash, not end with one",
         "target.wiki.hosts[0]: must be a name as clients call it",
+        "target.wiki.mcp.origins[0]: must be an origin",
     ] {
         assert!(told.contains(wanted), "{wanted}: {told}");
     }

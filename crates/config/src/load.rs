@@ -450,6 +450,8 @@ impl<'a> Reader<'a> {
             ::ssh::VOCABULARY,
             #[cfg(feature = "http")]
             http_proxy::VOCABULARY,
+            #[cfg(feature = "http")]
+            http_proxy::mcp::VOCABULARY,
         ];
         let known = policy::Known { vocabularies: &vocabularies, targets: Some(targets), kinds };
         match policy::Policy::compile(&config, &known) {

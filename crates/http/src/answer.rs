@@ -18,7 +18,7 @@ use crate::body::{AHEAD, BodyError, RequestBody};
 use crate::content::Content;
 use crate::pool;
 use crate::relay::Job;
-use crate::running::Shared;
+use crate::running::{Running, Shared};
 
 /// An answer's body on its way to the client.
 pub struct AnswerBody(Down);
@@ -166,7 +166,7 @@ impl Answering {
         match frame.into_data() {
             Ok(data) => {
                 running.borrow_mut().exchange.count(data.len());
-                let data = match self.content.push(&data) {
+                let data = match self.content.push(&data)? {
                     None => {
                         running.borrow_mut().exchange.answer(&data)?;
                         data
@@ -199,11 +199,11 @@ impl Answering {
 
     /// The target has said all: what is left waits for the outcome.
     fn close(&mut self, last: Option<Piece>) -> Result<Poll<()>, BodyError> {
-        let rest = self.content.finish();
+        let rest = self.content.finish()?;
         if let Some(running) = &self.running {
             let mut running = running.borrow_mut();
             running.exchange.answer(&rest.record)?;
-            running.masked(self.content.counts());
+            tell(&mut running, &self.content);
         }
         let rest = Piece::Data(rest.client.into());
         let tail = match last {
@@ -283,10 +283,19 @@ impl Answering {
     }
 }
 
+/// What the outcome says of what became of the bytes.
+fn tell(running: &mut Running, content: &Content) {
+    running.masked(content.counts());
+    for (name, value) in content.details() {
+        running.detail(name, value);
+    }
+}
+
 impl Drop for Answering {
     /// A client that went away: the outcome is recorded even so.
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
+            tell(&mut running.borrow_mut(), &self.content);
             running.borrow_mut().failed("cut", "client_left");
             // The connection's task is gone with the process: the exchange records itself.
             let _gone = self.jobs.send(Job::Orphan(running));

@@ -9,6 +9,8 @@ use http::header::{self, HeaderMap, HeaderName};
 use http::{HeaderValue, StatusCode};
 use masking::{Policy, Sink, StreamMasker};
 
+use crate::body::BodyError;
+use crate::mcp::McpAnswer;
 use crate::problem::Told;
 
 /// Fields that say something of bytes which masking may change.
@@ -24,6 +26,8 @@ pub(crate) enum Content {
     AsIs,
     /// They are masked, twice.
     Masked(Box<Masked>),
+    /// They are messages of MCP.
+    Mcp(Box<McpAnswer>),
 }
 
 /// What a piece became.
@@ -61,6 +65,16 @@ pub(crate) fn is_coded(fields: &HeaderMap) -> bool {
     })
 }
 
+/// Takes out fields that say something of bytes which will be others.
+pub(crate) fn forget_the_bytes(fields: &mut HeaderMap) {
+    for name in &OF_THE_BYTES {
+        fields.remove(name);
+    }
+    for name in WORDS_OF_THE_BYTES {
+        fields.remove(name);
+    }
+}
+
 impl Content {
     /// What is to be done with an answer; its fields are changed accordingly.
     pub(crate) fn of(
@@ -74,43 +88,52 @@ impl Content {
         if is_coded(fields) || status == StatusCode::PARTIAL_CONTENT {
             return Err(Told::Unmaskable);
         }
-        for name in &OF_THE_BYTES {
-            fields.remove(name);
-        }
-        for name in WORDS_OF_THE_BYTES {
-            fields.remove(name);
-        }
+        forget_the_bytes(fields);
         let (client, record) = (policy.stream(Sink::Client), policy.stream(Sink::Record));
         Ok(Content::Masked(Box::new(Masked { policy: policy.clone(), client, record })))
     }
 
     /// Takes a piece. None: it stays as it is.
-    pub(crate) fn push(&mut self, piece: &[u8]) -> Option<Pair> {
+    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<Option<Pair>, BodyError> {
         match self {
-            Content::AsIs => None,
+            Content::AsIs => Ok(None),
             Content::Masked(masked) => {
                 let mut pair = Pair::default();
                 masked.client.push(piece, &mut pair.client);
                 masked.record.push(piece, &mut pair.record);
-                Some(pair)
+                Ok(Some(pair))
             }
+            Content::Mcp(answer) => answer.push(piece).map(Some),
         }
     }
 
     /// What was held back until the end.
-    pub(crate) fn finish(&mut self) -> Pair {
+    pub(crate) fn finish(&mut self) -> Result<Pair, BodyError> {
         let mut pair = Pair::default();
-        if let Content::Masked(masked) = self {
-            masked.client.finish(&mut pair.client);
-            masked.record.finish(&mut pair.record);
+        match self {
+            Content::AsIs => {}
+            Content::Masked(masked) => {
+                masked.client.finish(&mut pair.client);
+                masked.record.finish(&mut pair.record);
+            }
+            Content::Mcp(answer) => return answer.finish(),
         }
-        pair
+        Ok(pair)
+    }
+
+    /// What the record says of it beside.
+    pub(crate) fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Content::AsIs | Content::Masked(_) => Vec::new(),
+            Content::Mcp(answer) => answer.details(),
+        }
     }
 
     /// What was masked for the client, by entity.
     pub(crate) fn counts(&self) -> BTreeMap<Cow<'static, str>, u64> {
         match self {
             Content::AsIs => BTreeMap::new(),
+            Content::Mcp(answer) => answer.counts(),
             Content::Masked(masked) => {
                 let name = |entity| Cow::Owned(masked.policy.entity_name(entity).to_owned());
                 let counts = masked.client.receipt().counts();

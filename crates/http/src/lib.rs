@@ -21,12 +21,15 @@
 //! | a long body | the response's `input_chunks` |
 //! | the answer | the response's data, [`MEDIA`] |
 //!
+//! A target that speaks the Model Context Protocol is in [`mcp`]: there each message is a command.
+//!
 //! Nothing here reads a token or writes to a disk: that is behind the [`gate`].
 
 mod answer;
 mod body;
 mod content;
 mod headers;
+pub mod mcp;
 mod pool;
 mod problem;
 mod proxy;

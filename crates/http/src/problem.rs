@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use gate::{JournalError, RefusalCause, Refused};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
@@ -41,6 +42,14 @@ pub(crate) enum Told {
     Fields,
     #[error("the request's body is coded, and can't be searched for what must be masked")]
     Coded,
+    #[error("the message must be application/json")]
+    NotJson,
+    #[error("the page's origin may not use this target")]
+    Origin,
+    #[error("there is no such session of yours; begin a new one")]
+    NoSession,
+    #[error("the message is refused")]
+    Message { status: StatusCode, code: &'static str, bytes: Bytes },
     // The rules'.
     #[error("denied by rule {rule:?}")]
     Denied { rule: Arc<str>, reason: Option<Arc<str>> },
@@ -135,6 +144,10 @@ impl Told {
             Told::Slow => "slow",
             Told::TooLarge(_) => "too_large",
             Told::Fields => "fields",
+            Told::NotJson => "not_json",
+            Told::Origin => "origin",
+            Told::NoSession => "no_session",
+            Told::Message { code, .. } => code,
             Told::Coded => "coded",
             Told::Unmaskable => "unmaskable",
             Told::Denied { .. } => "denied",
@@ -155,12 +168,16 @@ impl Told {
             Told::Unauthenticated(Challenge::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Told::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Told::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Told::Upgrade | Told::Denied { .. } | Told::Held { .. } => StatusCode::FORBIDDEN,
+            Told::Upgrade | Told::Origin | Told::Denied { .. } | Told::Held { .. } => {
+                StatusCode::FORBIDDEN
+            }
+            Told::NoSession => StatusCode::NOT_FOUND,
+            Told::Message { status, .. } => *status,
             Told::Slow => StatusCode::REQUEST_TIMEOUT,
             Told::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Told::Fields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Told::Unrecorded | Told::Full | Told::Crowded => StatusCode::SERVICE_UNAVAILABLE,
-            Told::Coded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Told::Coded | Told::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Told::Unreachable | Told::TargetBroke | Told::Unmaskable => StatusCode::BAD_GATEWAY,
             Told::TargetSlow => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -169,6 +186,13 @@ impl Told {
     /// The answer. `metadata` is where a client without a token reads how to get one (RFC 9728).
     pub(crate) fn response(&self, metadata: Option<&str>) -> Response<AnswerBody> {
         let status = self.status();
+        if let Told::Message { bytes, .. } = self {
+            let mut response = Response::new(AnswerBody::full(bytes.clone()));
+            *response.status_mut() = status;
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+            return response;
+        }
         let mut problem = serde_json::Map::new();
         let mut say = |name: &str, value: &str| {
             problem.insert(name.to_owned(), short(value).into());

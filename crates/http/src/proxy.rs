@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::PROTOCOL;
+use crate::mcp::Memory;
 use crate::relay::{Connection, Job};
 use crate::sessions::{MAX_SESSIONS, SESSION_IDLE, Sessions};
 use crate::target::Target;
@@ -77,6 +78,7 @@ pub(crate) struct Inner {
     pub(crate) gate: Gate,
     pub(crate) config: Config,
     pub(crate) sessions: Sessions,
+    pub(crate) memory: Memory,
     /// Tells the connections of this proxy's targets from another's.
     pub(crate) number: u64,
 }
@@ -87,7 +89,7 @@ impl Proxy {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let sessions = Sessions::new(config.max_sessions, config.session_idle);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Proxy(Arc::new(Inner { gate, config, sessions, number }))
+        Proxy(Arc::new(Inner { gate, config, sessions, memory: Memory::default(), number }))
     }
 
     /// Serves one connection until it ends, or until `shutdown` is ready and its requests are

@@ -25,8 +25,9 @@ use tokio::time::timeout;
 use crate::PROTOCOL;
 use crate::answer::{AnswerBody, Answering, Source};
 use crate::body::{BODY_STALL, BodyError, RequestBody, linger};
-use crate::content::{Content, ask_plainly, is_coded, looks};
+use crate::content::{Content, ask_plainly, forget_the_bytes, is_coded, looks};
 use crate::headers::{self, Introduction};
+use crate::mcp::{self, McpAnswer};
 use crate::pool::{self, Connected};
 use crate::problem::{Challenge, Told};
 use crate::proxy::Inner;
@@ -59,20 +60,22 @@ pub(crate) enum Job {
 }
 
 /// Where a request is to go.
-struct Routed<'a> {
-    at: usize,
-    target: &'a Target,
+pub(crate) struct Routed<'a> {
+    pub(crate) at: usize,
+    pub(crate) target: &'a Target,
     path: Path,
     /// What the client called us.
-    host: String,
+    pub(crate) host: String,
 }
 
 /// A request that is on record, and may leave.
-struct Begun<'a> {
-    routed: Routed<'a>,
-    body: RequestBody,
-    running: Shared,
-    wish: Option<Wish>,
+pub(crate) struct Begun<'a> {
+    pub(crate) routed: Routed<'a>,
+    pub(crate) body: RequestBody,
+    pub(crate) running: Shared,
+    pub(crate) wish: Option<Wish>,
+    /// For a message of MCP: whether its answer is a list of tools.
+    pub(crate) mcp: Option<bool>,
 }
 
 impl Connection {
@@ -126,6 +129,9 @@ impl Connection {
             Err(told) => return Err(self.turned_away(parts, name.as_bytes(), told).await),
         };
         let session = self.enter(&routed, &token).await?;
+        if let Some(mcp) = &routed.target.mcp {
+            return self.begin_mcp(parts, unread, routed, session, mcp).await;
+        }
         let judged = read_short(unread, &parts.headers).await?;
         if unread.is_some()
             && is_coded(&parts.headers)
@@ -139,7 +145,7 @@ impl Connection {
             None => RequestBody::full(judged),
             Some(body) => RequestBody::streaming(body, running.clone(), routed.target.max_body),
         };
-        Ok(Begun { routed, body, running, wish })
+        Ok(Begun { routed, body, running, wish, mcp: None })
     }
 
     /// Reads the head: one path, one host, nothing that belongs to the connection.
@@ -169,8 +175,8 @@ impl Connection {
     /// Who asks: a session, on record.
     async fn enter(&self, routed: &Routed<'_>, token: &Secret) -> Result<InUse, Told> {
         let peer = self.peer.to_string();
-        let arrival =
-            Arrival { protocol: PROTOCOL, peer: &peer, target: routed.target.gate.name.as_bytes() };
+        let target = routed.target.gate.name.as_bytes();
+        let arrival = Arrival { protocol: routed.target.protocol(), peer: &peer, target };
         let Inner { sessions, gate, .. } = &*self.inner;
         sessions.enter(gate, token, routed.at, routed.target, arrival).await
     }
@@ -246,8 +252,9 @@ impl Connection {
 
     /// Sends the request, and gives the answer's head when it may be handed on.
     async fn forward(&self, begun: Begun<'_>, parts: Parts) -> Result<Response<AnswerBody>, Told> {
-        let Begun { routed, body, running, wish } = begun;
+        let Begun { routed, body, running, wish, mcp } = begun;
         let running = &running;
+        let method = parts.method.clone();
         let mut head = self.upstream_head(&routed, parts, running)?;
         if wish.is_some() {
             upgrade::ask(&mut head.headers);
@@ -259,6 +266,7 @@ impl Connection {
         };
         admitted.cleared(&mut *wait).await?;
         let key = (self.inner.number, routed.at);
+        let sent_fields = head.headers.clone();
         let request = Request::from_parts(head, body);
         let (sent, connected) = send(routed.target, key, request, running).await?;
         if let Some(wish) = wish {
@@ -268,7 +276,7 @@ impl Connection {
         } else if sent.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Told::TargetBroke);
         }
-        let upgraded = running.borrow().exchange.media() == frames::MEDIA;
+        let media = running.borrow().exchange.media();
         let (mut parts, body) = sent.into_parts();
         headers::strip_hop_by_hop(&mut parts.headers).map_err(|_| Told::TargetBroke)?;
         let source =
@@ -276,11 +284,20 @@ impl Connection {
         running.borrow_mut().answered(parts.status);
         let short = source.body.size_hint().upper();
         let short = short.is_some_and(|upper| upper <= records::MAX_INLINE_BYTES as u64);
-        let masking = running.borrow().exchange.session().target().masking.clone();
+        let session = running.borrow().exchange.session().clone();
         let mut head = record::head(parts.status, &parts.headers);
-        let content = Content::of(&masking, parts.status, &mut parts.headers)?;
-        if upgraded {
-            head = upgrade::head_frame(&head);
+        let content = match mcp {
+            None => Content::of(&session.target().masking, parts.status, &mut parts.headers)?,
+            Some(lists_tools) => {
+                let asked = (&method, &sent_fields);
+                self.remember(routed.at, &session, asked, parts.status, &parts.headers)?;
+                self.messages(&routed, session, lists_tools, &mut parts)?
+            }
+        };
+        match media {
+            frames::MEDIA => head = upgrade::head_frame(&head),
+            mcp::MEDIA => head.clear(),
+            _ => {}
         }
         let jobs = self.jobs.clone();
         let mut answering = Answering::new(source, &head, content, running.clone(), jobs)?;
@@ -288,6 +305,26 @@ impl Connection {
         parts.version = Version::default();
         parts.extensions.clear();
         Ok(Response::from_parts(parts, AnswerBody::answering(answering)))
+    }
+
+    /// What is to be done with an answer of a server that speaks MCP.
+    fn messages(
+        &self,
+        routed: &Routed<'_>,
+        session: Session,
+        lists_tools: bool,
+        parts: &mut http::response::Parts,
+    ) -> Result<Content, Told> {
+        let media = parts.headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+        let (Some(framing), Some(mcp)) = (mcp::framing(media), &routed.target.mcp) else {
+            return Content::of(&session.target().masking, parts.status, &mut parts.headers);
+        };
+        if is_coded(&parts.headers) {
+            return Err(Told::Unmaskable);
+        }
+        forget_the_bytes(&mut parts.headers);
+        let target = (self.inner.clone(), routed.at, mcp.clone());
+        Ok(Content::Mcp(Box::new(McpAnswer::new(framing, target, session, lists_tools))))
     }
 
     /// Makes the connection another protocol's, once its head is on record.
@@ -361,7 +398,7 @@ impl Connection {
     }
 
     /// Puts on record that a request got no session, and gives back what to tell it.
-    async fn turned_away(&self, parts: &Parts, target: &[u8], told: Told) -> Told {
+    pub(crate) async fn turned_away(&self, parts: &Parts, target: &[u8], told: Told) -> Told {
         let peer = self.peer.to_string();
         let arrival = Arrival { protocol: PROTOCOL, peer: &peer, target };
         let message = format!("{}: {told}", parts.method);

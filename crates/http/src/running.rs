@@ -63,6 +63,11 @@ impl Running {
         self.outcome.masked = counts;
     }
 
+    /// Adds to what the outcome says.
+    pub(crate) fn detail(&mut self, name: &'static str, value: String) {
+        self.outcome.details.insert(name.into(), value.into());
+    }
+
     /// It ended otherwise than with the answer's end; what was said first stays.
     pub(crate) fn failed(&mut self, outcome: &'static str, cause: &'static str) {
         if !std::mem::replace(&mut self.failed, true) {

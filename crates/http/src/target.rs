@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use rustls::ClientConfig;
 
+use crate::mcp::Mcp;
 use crate::uri::Path;
 
 /// How long connecting to a target may take, with TLS, unless configured.
@@ -25,12 +26,21 @@ pub struct Target {
     pub upstream: Upstream,
     /// Which requests are for it.
     pub route: Route,
+    /// What is particular to it if it speaks the Model Context Protocol.
+    pub mcp: Option<Mcp>,
     /// Whether a connection may become another protocol's (WebSocket).
     pub upgrades: bool,
     /// The longest body of a request, in bytes; none: any.
     pub max_body: Option<u64>,
     /// See [`ANSWER_TIMEOUT`].
     pub answer_timeout: Duration,
+}
+
+impl Target {
+    /// The protocol's name in rules and records.
+    pub(crate) fn protocol(&self) -> &'static str {
+        if self.mcp.is_some() { crate::mcp::PROTOCOL } else { crate::PROTOCOL }
+    }
 }
 
 /// Where a service is, and who we are to it.
@@ -158,6 +168,7 @@ mod tests {
                 hosts: hosts.iter().map(|it| (*it).to_owned()).collect(),
                 path: path.map(str::to_owned),
             },
+            mcp: None,
             upgrades: false,
             max_body: None,
             answer_timeout: ANSWER_TIMEOUT,

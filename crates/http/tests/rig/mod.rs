@@ -70,8 +70,11 @@ pub struct Rig {
 }
 
 fn compile_policy(text: &str) -> policy::Policy {
-    let known =
-        policy::Known { vocabularies: &[http_proxy::VOCABULARY], targets: None, kinds: None };
+    let known = policy::Known {
+        vocabularies: &[http_proxy::VOCABULARY, http_proxy::mcp::VOCABULARY],
+        targets: None,
+        kinds: None,
+    };
     policy::Policy::compile(&toml::from_str(text).unwrap(), &known).unwrap()
 }
 
@@ -108,6 +111,7 @@ impl Rig {
             gate: Arc::new(shared),
             upstream: Upstream::plain("127.0.0.1", port),
             route: Route::default(),
+            mcp: None,
             upgrades: false,
             max_body: None,
             answer_timeout: Duration::from_secs(20),

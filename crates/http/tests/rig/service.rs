@@ -59,11 +59,18 @@ async fn answer(
         "/status" => response = response.status(u16::try_from(number).unwrap()),
         "/sized" => response = response.header("content-length", number),
         "/trailers" => response = response.header("trailer", "x-sum"),
+        "/asks" => {
+            response = response.header("content-type", "application/json");
+            if let Some(session) = request.headers().get("x-give") {
+                response = response.header("mcp-session-id", session);
+            }
+        }
         "/cookie" => response = response.header("set-cookie", "session=hunter2"),
         _ => {}
     }
     // What is told of a request's body is told when all of it came.
-    let known = ["/sized", "/chunked", "/ticks", "/broken", "/slow", "/trailers", "/text"];
+    let define = request.headers().get("x-define").cloned();
+    let known = ["/asks", "/sized", "/chunked", "/ticks", "/broken", "/slow", "/trailers", "/text"];
     let told = match known.contains(&path.as_str()) {
         true => Vec::new(),
         false => echo(request).await,
@@ -80,6 +87,21 @@ async fn answer(
                     }
                     at = to;
                 }
+            }
+            "/asks" => {
+                let result = match define {
+                    None => json!({
+                        "resultType": "input_required",
+                        "inputRequests": {"q": {"method": "elicitation/create", "params": {}}},
+                    }),
+                    Some(text) => json!({"tools": [{
+                        "name": "tool",
+                        "description": text.to_str().unwrap(),
+                        "inputSchema": {"type": "object"},
+                    }]}),
+                };
+                let message = json!({"jsonrpc": "2.0", "id": 1, "result": result});
+                let _gone = send(message.to_string().into_bytes()).await;
             }
             "/ticks" => {
                 for tick in 0..number {

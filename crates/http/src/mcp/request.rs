@@ -1,0 +1,159 @@
+//! A client's message: read, checked against its headers, and told in the gate's words.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use gate::{Judgement, MAX_INLINE_TEXT, Session};
+use http::StatusCode;
+use http::header::{self, HeaderMap};
+use masking::{Outcome, Policy, Receipt, Sink};
+use mcp_wire::{
+    Headers, Id, Leaf, Limits, Message, Method, check_headers, parse_one, version_over_http,
+};
+use policy::{Access, Action, Argument, Naming, Resource};
+
+use super::{Mcp, Memory, class};
+use crate::problem::Told;
+
+/// A message of a client that is fit to be judged.
+pub(crate) struct Asked {
+    pub(crate) message: Message,
+    /// The request's id, for an answer of ours.
+    pub(crate) id: Option<Id>,
+    /// What is recorded as the command's text.
+    pub(crate) text: String,
+    /// Whether the answer is a list of tools.
+    pub(crate) lists_tools: bool,
+}
+
+/// Reads a message.
+pub(crate) fn read(fields: &HeaderMap, body: &[u8]) -> Result<Asked, Told> {
+    let json = fields.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    let json = json.and_then(|it| it.split(';').next()).map(str::trim);
+    if !json.is_some_and(|it| it.eq_ignore_ascii_case("application/json")) {
+        return Err(Told::NotJson);
+    }
+    let answer = |bytes: Vec<u8>| Told::Message {
+        status: StatusCode::BAD_REQUEST,
+        code: "message",
+        bytes: bytes.into(),
+    };
+    let message = parse_one(body, Limits::default()).map_err(|error| answer(error.answer(None)))?;
+    let id = match &message {
+        Message::Request(request) => Some(request.id().clone()),
+        Message::Notification(_) | Message::Response(_) => None,
+    };
+    let named = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let headers = Headers::collect(named).map_err(|error| answer(error.answer(id.as_ref())))?;
+    let version = version_over_http(headers.version(), &message)
+        .map_err(|error| answer(error.answer(id.as_ref(), &[])))?;
+    check_headers(&headers, &message, version, None)
+        .map_err(|error| answer(error.answer(id.as_ref())))?;
+    let (text, lists_tools) = match &message {
+        Message::Request(request) => {
+            let method = request.method();
+            let text = match class(&method) {
+                (_, Some(name), _) => format!("{} {name}", request.method_name()),
+                (_, None, _) => request.method_name().to_owned(),
+            };
+            (text, method == Method::ListTools)
+        }
+        Message::Notification(notification) => (notification.method_name().to_owned(), false),
+        Message::Response(_) => ("response".to_owned(), false),
+    };
+    Ok(Asked { message, id, text, lists_tools })
+}
+
+impl Asked {
+    /// Judges the message.
+    pub(crate) fn judge(&self, session: &Session, memory: &Memory, target: usize) -> Judgement {
+        let Message::Request(request) = &self.message else {
+            let operation = self.text.clone();
+            let action = Action::plain(&operation, "tell");
+            return session.judge(&[action], Cow::Owned(operation.clone()), "tell");
+        };
+        let method = request.method();
+        let (class, name, access) = class(&method);
+        let resource = name.map(|name| Resource { name, naming: Naming::Whole, access });
+        let fields = request.flatten_arguments();
+        let arguments: Vec<Argument<'_>> = fields
+            .fields
+            .iter()
+            .map(|field| Argument { name: &field.name, value: field.value })
+            .collect();
+        let unread: Vec<&str> = fields.unread.iter().map(String::as_str).collect();
+        let action = Action {
+            resources: resource.as_slice(),
+            arguments: &arguments,
+            unread: &unread,
+            ..Action::plain(request.method_name(), class)
+        };
+        let operation = Cow::Owned(request.method_name().to_owned());
+        let judgement = session.judge(&[action], operation, class);
+        match (method, access) {
+            (Method::CallTool(call), Access::Write) if memory.has_changed(target, call.name) => {
+                let reason = "its definition has changed since it was first seen";
+                judgement.forbid("changed-definition", reason)
+            }
+            _ => judgement,
+        }
+    }
+
+    /// The message as the record may keep it.
+    pub(crate) fn recorded(
+        &self,
+        policy: &Policy,
+        counts: &mut BTreeMap<Cow<'static, str>, u64>,
+    ) -> Vec<u8> {
+        let mut message = self.message.clone();
+        let mut receipt = Receipt::default();
+        mask(&mut message, policy, Sink::Record, &mut receipt);
+        for (entity, count) in receipt.counts() {
+            *counts.entry(policy.entity_name(entity).to_owned().into()).or_default() += count;
+        }
+        message.to_bytes()
+    }
+
+    /// The message as the target gets it.
+    pub(crate) fn forwarded(&self) -> Bytes {
+        self.message.to_bytes().into()
+    }
+}
+
+/// Whether a recorded message fits its command's entry.
+pub(crate) fn fits(recorded: &[u8]) -> bool {
+    recorded.len() <= MAX_INLINE_TEXT
+}
+
+/// Masks every text and number of a message, and its keys for the record.
+pub(super) fn mask(message: &mut Message, policy: &Policy, sink: Sink, receipt: &mut Receipt) {
+    if !policy.scans(sink) {
+        return;
+    }
+    let mut masked = |text: &str| {
+        let mut out = Vec::new();
+        match policy.mask_text(sink, text.as_bytes(), &mut out, receipt) {
+            Outcome::Same => None,
+            Outcome::Replaced => Some(String::from_utf8_lossy(&out).into_owned()),
+        }
+    };
+    message.for_each_leaf(|_, leaf| {
+        let (Leaf::Text(text) | Leaf::Number(text)) = leaf;
+        masked(text)
+    });
+    if sink == Sink::Record {
+        message.for_each_key(|_, key| masked(key));
+    }
+}
+
+/// A page that a browser shows may use a target only if it is ours, or named (DNS rebinding).
+pub(crate) fn check_origin(mcp: &Mcp, fields: &HeaderMap, host: &str) -> Result<(), Told> {
+    let Some(origin) = fields.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().map_err(|_| Told::Origin)?;
+    let own = origin.split_once("://").is_some_and(|(_, it)| it.eq_ignore_ascii_case(host));
+    match own || mcp.origins.iter().any(|it| it.eq_ignore_ascii_case(origin)) {
+        true => Ok(()),
+        false => Err(Told::Origin),
+    }
+}
