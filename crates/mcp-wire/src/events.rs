@@ -43,8 +43,8 @@ impl Event {
         Self { data: Some(data), ..Self::default() }
     }
 
-    /// The event with its blank line. A name or id with an end of line or NUL, which no stream
-    /// holds, is left out.
+    /// The event with its blank line. A name or id with an end of line, or an id with a NUL,
+    /// which no stream holds, is left out.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -53,14 +53,14 @@ impl Event {
                 out.extend_from_slice(part.as_bytes());
             }
         };
-        let plain = |it: &&String| !it.contains(['\n', '\r', '\0']);
+        let plain = |it: &&String| !it.contains(['\n', '\r']);
         if self.comment {
             line(":", "");
         }
         if let Some(name) = self.name.as_ref().filter(plain) {
             line("event:", name);
         }
-        if let Some(id) = self.id.as_ref().filter(plain) {
+        if let Some(id) = self.id.as_ref().filter(plain).filter(|it| !it.contains('\0')) {
             line("id:", id);
         }
         if let Some(retry) = self.retry {
@@ -267,12 +267,16 @@ mod tests {
                 vec![Event { retry: Some(10), ..Event::default() }],
             ),
             ("id: a\0b\n\nid: c\n\n", vec![Event { id: Some("c".into()), ..Event::default() }]),
+            // Only an id may have no NUL: an event of another name stays one.
+            ("event: a\0\ndata: 1\n\n", vec![Event { name: Some("a\0".into()), ..data("1") }]),
             // What isn't known is nothing.
             ("dat: x\nData: y\n data: z\nxdata: w\n\n\n\n", vec![]),
             ("\u{feff}data: 1\n\n", vec![data("1")]),
             ("data: 1\r\rdata: 2\r\n\r\ndata: 3\n\r", vec![data("1"), data("2"), data("3")]),
         ] {
             assert_eq!(all(&[stream.as_bytes()], 1000).unwrap(), want, "{stream:?}");
+            let written: Vec<u8> = want.iter().flat_map(Event::to_bytes).collect();
+            assert_eq!(all(&[&written], 1000).unwrap(), want, "{stream:?}");
         }
         // One mark is taken away, a second one is part of a name that nobody knows.
         assert_eq!(all(&["\u{feff}\u{feff}data: 1\n\n".as_bytes()], 1000), Ok(vec![]));
@@ -327,7 +331,7 @@ mod tests {
         #[test]
         fn events_are_what_the_grammar_says(
             lines in prop::collection::vec(
-                ("(|\u{feff}|:|data|data:|data: |id:|event: |retry: |x)[a7 :é\u{feff}]{0,3}", "\n|\r|\r\n"), 0..12
+                ("(|\u{feff}|:|data|data:|data: |id:|event: |retry: |x)[a7 :é\0\u{feff}]{0,3}", "\n|\r|\r\n"), 0..12
             ),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4)
         ) {
