@@ -15,6 +15,9 @@ pub(crate) const MAX_ENV_BYTES: usize = 2048;
 pub(crate) const MAX_REQUEST_BYTES: usize = 32 * 1024;
 /// The longest command line, in bytes: the limit that Linux has for one argument.
 pub(crate) const MAX_LINE_BYTES: usize = 128 * 1024;
+/// The longest name of a signal, in bytes: private ones have their owner's domain (RFC 4254
+/// section 6.10).
+const MAX_SIGNAL_BYTES: usize = 64;
 /// The longest name of a terminal type, of a variable or of a subsystem, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 256;
 
@@ -99,7 +102,10 @@ impl Setup {
                 }
                 Ok(Ask::Resize { columns, rows })
             }
-            b"signal" => Ok(Ask::Signal(Signal::parse(rest)?.name)),
+            b"signal" => match Signal::parse(rest)?.name {
+                name if name.len() > MAX_SIGNAL_BYTES => Ok(Ask::Refuse("a long signal name")),
+                name => Ok(Ask::Signal(name)),
+            },
             // RFC 4335; OpenSSH's end of writing, and its question whether somebody is there.
             b"break" | b"eow@openssh.com" | b"keepalive@openssh.com" => Ok(Ask::Forward),
             b"auth-agent-req@openssh.com" => Ok(Ask::Agent),
@@ -239,6 +245,8 @@ mod tests {
         );
         assert_eq!(setup.pty, Some(Pty { term: b"xterm".to_vec(), columns: 100, rows: 30 }));
         assert_eq!(setup.ask(&rules, b"signal", &string(b"INT")), Ok(Ask::Signal(b"INT")));
+        let long = string(&[b'S'; 65]);
+        assert!(matches!(setup.ask(&rules, b"signal", &long), Ok(Ask::Refuse(_))));
         assert!(matches!(setup.ask(&rules, b"made-up@x", b""), Ok(Ask::Refuse(_))));
     }
 }
