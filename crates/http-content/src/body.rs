@@ -2,9 +2,12 @@
 
 use crate::error::{ContentError, Sides};
 use crate::eyes::{Counts, Eyes, Outs, TextMask};
+use crate::form::Form;
 use crate::json::Walker;
 use crate::media::{Charset, Kind};
-use masking::{Policy, Sink};
+use crate::multipart::Multipart;
+use crate::sse::Events;
+use masking::{Policy, Receipt, Sink};
 use std::sync::Arc;
 
 /// How far into a body of an unknown type a control character says that it is
@@ -16,11 +19,16 @@ pub const SNIFF: usize = 512;
 /// However a body is cut, what comes out is the same. After an error nothing
 /// more comes out: the exchange is to be broken off.
 pub struct BodyMasker {
-    eyes: Eyes,
     sides: Sides,
+    part: Part,
+    given_up: bool,
+}
+
+/// A body, or a part of one, of a kind of its own.
+pub(crate) struct Part {
+    eyes: Eyes,
     inner: Inner,
     counts: Counts,
-    given_up: bool,
 }
 
 enum Inner {
@@ -37,6 +45,9 @@ enum Inner {
         seen: usize,
     },
     Json(Box<Walker>),
+    Events(Box<Events>),
+    Form(Box<Form>),
+    Multipart(Box<Multipart>),
 }
 
 impl std::fmt::Debug for BodyMasker {
@@ -57,36 +68,21 @@ impl BodyMasker {
         policy: &Arc<Policy>,
         sides: Sides,
     ) -> Result<Self, ContentError> {
-        let mut eyes = Eyes::new(Arc::clone(policy), sides);
-        if *kind == Kind::Binary {
-            eyes.client = false;
-        }
-        let idle = !eyes.client && !eyes.record;
-        if !idle && *kind != Kind::Binary && charset != Charset::Ascii {
-            return Err(ContentError::Charset);
-        }
-        let inner = match kind {
-            _ if idle => Inner::Pass,
-            Kind::Json => Inner::Json(Box::new(Walker::new(&eyes, false, false))),
-            Kind::Ndjson => Inner::Json(Box::new(Walker::new(&eyes, true, false))),
-            Kind::Unknown => Inner::Sniff { unknown: true },
-            Kind::Binary => Inner::Text(TextMask::new(&eyes)),
-            _ => Inner::Sniff { unknown: false },
-        };
-        Ok(Self { eyes, sides, inner, counts: Counts::default(), given_up: false })
+        let part = Part::new(kind, charset, Eyes::new(Arc::clone(policy), sides))?;
+        Ok(Self { sides, part, given_up: false })
     }
 
     /// Whether both outputs will be the input: pass the bytes on without a masker.
     #[must_use]
     pub fn changes_nothing(&self) -> bool {
-        matches!(self.inner, Inner::Pass)
+        matches!(self.part.inner, Inner::Pass)
     }
 
     /// Whether what `sink` gets may differ from the input. If not for
     /// [`Sink::Client`], Content-Length, ETag and the like stay true.
     #[must_use]
     pub fn changes(&self, sink: Sink) -> bool {
-        self.eyes.wants(sink)
+        self.part.eyes.wants(sink)
     }
 
     /// Takes the next piece; appends what is certain by now.
@@ -117,14 +113,10 @@ impl BodyMasker {
     /// What was masked so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let mut counts = self.counts.clone();
-        match &self.inner {
-            Inner::Text(text) | Inner::Unknown { text, .. } => text.counts(&mut counts),
-            Inner::Json(walker) => walker.counts(&mut counts),
-            Inner::Pass | Inner::Sniff { .. } => {}
-        }
-        if self.eyes.same && self.eyes.client && self.eyes.record {
-            counts.record = counts.client;
+        let mut counts = Counts::default();
+        self.part.counts(&mut counts);
+        if !self.sides.has(Sink::Client) {
+            counts.client = Receipt::new();
         }
         counts
     }
@@ -138,24 +130,90 @@ impl BodyMasker {
         if self.given_up {
             return Err(ContentError::GivenUp);
         }
-        let bytes = piece.unwrap_or_default();
-        let side = |sink, out: &mut Vec<u8>| {
-            if self.sides.has(sink) && !self.eyes.wants(sink) {
-                out.extend_from_slice(bytes);
-            }
-        };
-        side(Sink::Client, client);
-        side(Sink::Record, record);
         let mut outs = Outs {
-            client: self.eyes.client.then_some(client),
-            record: self.eyes.record.then_some(record),
+            client: self.sides.has(Sink::Client).then_some(client),
+            record: self.sides.has(Sink::Record).then_some(record),
         };
         let done = match piece {
-            Some(piece) => self.take(piece, &mut outs),
-            None => self.end(&mut outs),
+            Some(piece) => self.part.push(piece, &mut outs),
+            None => self.part.finish(&mut outs),
         };
         self.given_up = done.is_err() || piece.is_none();
         done
+    }
+}
+
+impl Part {
+    pub(crate) fn new(kind: &Kind, charset: Charset, mut eyes: Eyes) -> Result<Self, ContentError> {
+        if *kind == Kind::Binary {
+            eyes.client = false;
+        }
+        let idle = !eyes.client && !eyes.record;
+        if !idle && *kind != Kind::Binary && charset != Charset::Ascii {
+            return Err(ContentError::Charset);
+        }
+        let inner = match kind {
+            _ if idle => Inner::Pass,
+            Kind::Json => Inner::Json(Box::new(Walker::new(&eyes, false, false))),
+            Kind::Ndjson => Inner::Json(Box::new(Walker::new(&eyes, true, false))),
+            Kind::EventStream => Inner::Events(Box::new(Events::new(&eyes))),
+            Kind::Form => Inner::Form(Box::new(Form::new(&eyes))),
+            Kind::Multipart { boundary } => {
+                Inner::Multipart(Box::new(Multipart::new(&eyes, boundary)))
+            }
+            Kind::Unknown => Inner::Sniff { unknown: true },
+            Kind::Binary => Inner::Text(TextMask::new(&eyes)),
+            Kind::Text => Inner::Sniff { unknown: false },
+        };
+        Ok(Self { eyes, inner, counts: Counts::default() })
+    }
+
+    /// Text, whatever it looks like.
+    pub(crate) fn text(eyes: Eyes) -> Self {
+        let inner = Inner::Text(TextMask::new(&eyes));
+        Self { eyes, inner, counts: Counts::default() }
+    }
+
+    pub(crate) fn counts(&self, all: &mut Counts) {
+        let mut counts = self.counts.clone();
+        match &self.inner {
+            Inner::Text(text) | Inner::Unknown { text, .. } => text.counts(&mut counts),
+            Inner::Json(walker) => walker.counts(&mut counts),
+            Inner::Events(events) => events.counts(&mut counts),
+            Inner::Form(form) => form.counts(&mut counts),
+            Inner::Multipart(parts) => parts.counts(&mut counts),
+            Inner::Pass | Inner::Sniff { .. } => {}
+        }
+        if self.eyes.same && self.eyes.client && self.eyes.record {
+            counts.record = counts.client;
+        }
+        all.merge(&counts);
+    }
+
+    pub(crate) fn push(&mut self, piece: &[u8], outs: &mut Outs<'_>) -> Result<(), ContentError> {
+        let mut masked = self.masked_sides(piece, outs);
+        self.take(piece, &mut masked)
+    }
+
+    pub(crate) fn finish(&mut self, outs: &mut Outs<'_>) -> Result<(), ContentError> {
+        let mut masked = self.masked_sides(b"", outs);
+        self.end(&mut masked)
+    }
+
+    /// The sides that are masked; the others get the bytes as they are.
+    fn masked_sides<'o>(&self, piece: &[u8], outs: &'o mut Outs<'_>) -> Outs<'o> {
+        let side = |on: bool, out: Option<&'o mut Vec<u8>>| {
+            let out = out?;
+            if on {
+                return Some(out);
+            }
+            out.extend_from_slice(piece);
+            None
+        };
+        Outs {
+            client: side(self.eyes.client, outs.client.as_deref_mut()),
+            record: side(self.eyes.record, outs.record.as_deref_mut()),
+        }
     }
 
     fn take(&mut self, piece: &[u8], outs: &mut Outs<'_>) -> Result<(), ContentError> {
@@ -166,6 +224,12 @@ impl BodyMasker {
                 Ok(())
             }
             Inner::Json(walker) => walker.push(piece, outs),
+            Inner::Events(events) => events.push(piece, outs),
+            Inner::Form(form) => {
+                form.push(piece, outs);
+                Ok(())
+            }
+            Inner::Multipart(parts) => parts.push(piece, outs),
             Inner::Sniff { unknown } => {
                 let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
                 let Some(n) = piece.iter().position(|b| !blank(b)) else {
@@ -221,6 +285,12 @@ impl BodyMasker {
                 Ok(())
             }
             Inner::Json(walker) => walker.finish(outs),
+            Inner::Events(events) => events.finish(outs),
+            Inner::Form(form) => {
+                form.finish(outs);
+                Ok(())
+            }
+            Inner::Multipart(parts) => parts.finish(outs),
         }
     }
 }

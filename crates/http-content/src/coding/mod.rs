@@ -165,18 +165,22 @@ struct Stage {
     codec: Codec,
     /// What the stage before gave out and this one has not read.
     waiting: Vec<u8>,
+    /// Of `waiting`: read up to here, filled up to there.
     read: usize,
+    end: usize,
     /// Bytes given out.
     out: u64,
 }
 
 /// Takes the codings off a body that arrives in pieces. Memory: the windows of
 /// the codings (32 KiB gzip and deflate, 16 MiB brotli at most, 8 MiB zstd) and
-/// [`STEP`] for each coding but the first.
+/// [`STEP`] for each coding.
 pub struct Decoder {
     limits: Limits,
     /// In the order in which they are taken off.
     stages: Vec<Stage>,
+    /// Room for what the last stage gives out.
+    room: Vec<u8>,
     taken: u64,
     given: u64,
 }
@@ -199,10 +203,12 @@ impl Decoder {
             codec: Codec::new(*coding),
             waiting: Vec::new(),
             read: 0,
+            end: 0,
             out: 0,
         };
-        let stages = codings.list.iter().rev().map(stage).collect();
-        Self { limits, stages, taken: 0, given: 0 }
+        let stages: Vec<Stage> = codings.list.iter().rev().map(stage).collect();
+        let room = vec![0; if stages.is_empty() { 0 } else { STEP }];
+        Self { limits, stages, room, taken: 0, given: 0 }
     }
 
     /// Takes some of `input` (which then begins at what is left) and appends at
@@ -218,14 +224,11 @@ impl Decoder {
             *input = later;
             now.len()
         } else {
-            let start = out.len();
-            out.resize(start + STEP, 0);
-            let room = out.get_mut(start..).unwrap_or_default();
             let before = input.len();
-            let n = pull(&mut self.stages, input, room, self.limits, self.taken);
+            let n = pull(&mut self.stages, input, &mut self.room, self.limits, self.taken)?;
             self.taken += (before - input.len()) as u64;
-            out.truncate(start + *n.as_ref().unwrap_or(&0));
-            n?
+            out.extend_from_slice(self.room.get(..n).unwrap_or_default());
+            n
         };
         self.given += given as u64;
         if self.given > self.limits.total {
@@ -306,11 +309,11 @@ fn pull(
         if stuck {
             return Err(CodingError::Malformed(stage.coding.name()));
         }
-        if !first && stage.read >= stage.waiting.len() {
+        if !first && stage.read >= stage.end {
             stage.read = 0;
             stage.waiting.resize(STEP, 0);
             let n = pull(before, input, &mut stage.waiting, limits, taken)?;
-            stage.waiting.truncate(n);
+            stage.end = n;
             if n == 0 {
                 return Ok(0);
             }

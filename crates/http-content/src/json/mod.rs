@@ -14,6 +14,8 @@ use crate::recode::Recode;
 use masking::{OnUnmaskable, PathWalk, Sink};
 use token::Token;
 
+pub(crate) use leaf::mask_value;
+
 /// Most objects and arrays inside one another.
 pub const MAX_DEPTH: usize = 128;
 /// Longest string that is held whole, in bytes as written. A longer one is
@@ -58,8 +60,7 @@ enum Mode {
     /// Inside a string that streams; at its end, `"` goes on.
     Long(Recode<JsonText>),
     /// Inside a long string that a path rule hides: dropped up to its end.
-    /// `true`: the last byte was a backslash.
-    Hidden(bool),
+    Hidden,
     /// No JSON: text, of a sequence up to the end of the line.
     Text(Box<TextMask>),
     /// No JSON, and path rules say `null`: nothing more is given out.
@@ -153,7 +154,7 @@ impl Walker {
                 text.finish(outs);
                 text.counts(&mut self.counts);
             }
-            Mode::Json | Mode::Hidden(_) | Mode::Withheld => {}
+            Mode::Json | Mode::Hidden | Mode::Withheld => {}
         }
         self.restart();
         Ok(())
@@ -195,7 +196,7 @@ impl Walker {
                     outs.keep(b"\"");
                     at += 1;
                 }
-                Mode::Hidden(_) => {
+                Mode::Hidden => {
                     let (inside, ended) = token::inside(rest, last);
                     at += inside;
                     if !ended {

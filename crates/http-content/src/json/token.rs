@@ -311,7 +311,7 @@ impl Walker {
                 receipt.masked += 1;
                 receipt.by_column += 1;
             }
-            return Mode::Hidden(false);
+            return Mode::Hidden;
         }
         Mode::Long(Recode::new(&self.eyes))
     }
