@@ -289,8 +289,11 @@ fn pull(
     let all = input.len();
     loop {
         let first = before.is_empty();
-        let source =
-            if first { *input } else { stage.waiting.get(stage.read..).unwrap_or_default() };
+        let source = if first {
+            *input
+        } else {
+            stage.waiting.get(stage.read..stage.end).unwrap_or_default()
+        };
         let (read, wrote) = stage.codec.run(source, out)?;
         let stuck = read == 0 && !source.is_empty();
         if first {
