@@ -251,4 +251,16 @@ fn a_definition_that_changes_is_taken_away() {
     assert!(second.contains("\"tools\":[]"), "{second}");
     assert_eq!(rig.exchanges().pop().unwrap().1["details"]["changed"], "tool");
     assert!(post(&rig, &[], call).text().contains("changed-definition"));
+    // What no person sees is not shown to a model either.
+    let rig = own(|target| target.mcp = Some(Mcp::default()));
+    let poisoned = post(&rig, &["-H", "X-Hide: 1", "-H", "X-Define: adds"], list).text();
+    assert!(poisoned.contains("\"tools\":[]"), "{poisoned}");
+}
+
+#[test]
+fn a_stream_is_read_as_clients_read_it() {
+    let rig = own(|target| target.mcp = Some(Mcp::default()));
+    // A byte order mark before the first field, which clients take off.
+    let said = post(&rig, &["-H", "X-Stream: 1"], PING).text();
+    assert!(said.contains("turned off") && !said.contains("inputRequests"), "{said}");
 }

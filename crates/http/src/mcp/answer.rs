@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gate::{Draft, JournalError, Session, Submission};
 use masking::{Policy, Receipt, Sink};
-use mcp_wire::{Definition, Id, InputRequest, Limits, List, Message, Request, parse_one};
+use mcp_wire::{Definition, Events, Id, InputRequest, Limits, List, Message, Request, parse_one};
 use policy::{Access, Action, Naming, Resource};
 use records::Response;
 
@@ -32,8 +32,9 @@ pub(crate) enum Framing {
 /// Reads an answer and writes what the client and the record get of it.
 pub(crate) struct McpAnswer {
     framing: Framing,
-    /// Of a message or an event that is not whole.
+    /// Of a message that is not whole.
     held: Vec<u8>,
+    events: Events,
     inner: Arc<Inner>,
     at: usize,
     mcp: Mcp,
@@ -57,6 +58,7 @@ impl McpAnswer {
         McpAnswer {
             framing,
             held: Vec::new(),
+            events: Events::new(MAX_EVENT_BYTES),
             inner,
             at,
             mcp,
@@ -72,17 +74,25 @@ impl McpAnswer {
     /// Takes a piece of the body.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<Pair, BodyError> {
         let mut pair = Pair::default();
-        self.held.extend_from_slice(piece);
-        if self.framing == Framing::Events {
-            while let Some(end) = end_of_event(&self.held) {
-                let event: Vec<u8> = self.held.drain(..end).collect();
-                self.event(&event, &mut pair)?;
+        if self.framing == Framing::Json {
+            self.held.extend_from_slice(piece);
+            return match self.held.len() > MAX_EVENT_BYTES {
+                true => Err(BodyError::TooLarge),
+                false => Ok(pair),
+            };
+        }
+        self.events.push(piece);
+        while let Some(mut event) = self.events.next_event().map_err(|error| self.none(&error))? {
+            if let Some(data) = event.data.take()
+                && !data.is_empty()
+            {
+                // A message that is not for the client leaves what else the event says: its id.
+                let message = self.message(data.as_bytes(), &mut pair.record)?;
+                event.data = message.and_then(|bytes| String::from_utf8(bytes).ok());
             }
+            pair.client.extend(event.to_bytes());
         }
-        match self.held.len() > MAX_EVENT_BYTES {
-            true => Err(BodyError::TooLarge),
-            false => Ok(pair),
-        }
+        Ok(pair)
     }
 
     /// The body has ended.
@@ -112,39 +122,10 @@ impl McpAnswer {
         told.map(|(name, names)| (name, names.join(" "))).collect()
     }
 
-    /// One event with its blank line: its data is a message, its other fields stay.
-    fn event(&mut self, event: &[u8], pair: &mut Pair) -> Result<(), BodyError> {
-        let mut data: Option<Vec<u8>> = None;
-        let mut rest = Vec::new();
-        for line in lines(event) {
-            match field(line) {
-                Some(value) => match &mut data {
-                    None => data = Some(value.to_vec()),
-                    Some(data) => {
-                        data.push(b'\n');
-                        data.extend_from_slice(value);
-                    }
-                },
-                None if line.is_empty() => {}
-                None => {
-                    rest.extend_from_slice(line);
-                    rest.push(b'\n');
-                }
-            }
-        }
-        let client = match data.filter(|data| !data.is_empty()) {
-            // A comment that keeps the connection alive, a time to wait, an id.
-            None => Vec::new(),
-            Some(data) => match self.message(&data, &mut pair.record)? {
-                Some(message) => [b"data: ", message.as_slice(), b"\n"].concat(),
-                // Not for the client; what else the event says of the stream is.
-                None => Vec::new(),
-            },
-        };
-        pair.client.extend_from_slice(&rest);
-        pair.client.extend_from_slice(&client);
-        pair.client.push(b'\n');
-        Ok(())
+    /// What came is no message, or no stream of them: the server's fault.
+    fn none(&self, error: &mcp_wire::WireError) -> BodyError {
+        tracing::debug!(target = &*self.session.target().name, %error, "a message is none");
+        BodyError::Broken
     }
 
     /// One message: what the client gets, if anything; what is recorded is appended.
@@ -153,10 +134,7 @@ impl McpAnswer {
         bytes: &[u8],
         record: &mut Vec<u8>,
     ) -> Result<Option<Vec<u8>>, BodyError> {
-        let mut message = parse_one(bytes, Limits::default()).map_err(|error| {
-            tracing::debug!(target = &*self.session.target().name, %error, "a message is none");
-            BodyError::Broken
-        })?;
+        let mut message = parse_one(bytes, Limits::default()).map_err(|error| self.none(&error))?;
         let mut answer = None;
         let passes = match &mut message {
             Message::Request(request) => self.asks(request)?,
@@ -233,8 +211,14 @@ impl McpAnswer {
             changed.push(tool.name.to_owned());
             return false;
         }
+        // A text for the model that no person sees.
+        if tool.hides() {
+            hidden.push(tool.name.to_owned());
+            return false;
+        }
         let resource = [Resource { name: tool.name, naming: Naming::Whole, access: Access::Write }];
-        let action = Action { resources: &resource, ..Action::plain("tools/call", "call") };
+        let plain = Action::plain("tools/call", "call");
+        let action = Action { resources: &resource, arguments_to_come: true, ..plain };
         let allowed = self.session.judge(&[action], "tools/call".into(), "call").allows();
         if !allowed {
             hidden.push(tool.name.to_owned());
@@ -249,48 +233,6 @@ fn off(id: &Id) -> Vec<u8> {
     mcp_wire::answer::denial(id, "off", Some(reason), None)
 }
 
-/// Where an event ends: behind its blank line.
-fn end_of_event(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    let mut line = 0;
-    while let Some(&byte) = bytes.get(at) {
-        at += 1;
-        if byte != b'\n' && byte != b'\r' {
-            continue;
-        }
-        let empty = at - 1 == line;
-        if byte == b'\r' {
-            match bytes.get(at) {
-                Some(b'\n') => at += 1,
-                Some(_) => {}
-                // A line feed may still come.
-                None => return None,
-            }
-        }
-        if empty {
-            return Some(at);
-        }
-        line = at;
-    }
-    None
-}
-
-fn lines(event: &[u8]) -> impl Iterator<Item = &[u8]> {
-    event
-        .split(|byte| *byte == b'\n')
-        .flat_map(|line| line.strip_suffix(b"\r").unwrap_or(line).split(|byte| *byte == b'\r'))
-}
-
-/// What stands in a line of `data`.
-fn field(line: &[u8]) -> Option<&[u8]> {
-    let rest = line.strip_prefix(b"data")?;
-    match rest.split_first() {
-        None => Some(rest),
-        Some((b':', value)) => Some(value.strip_prefix(b" ").unwrap_or(value)),
-        Some(_) => None,
-    }
-}
-
 /// How an answer's messages are divided, by its media type; none: it has no messages.
 pub(crate) fn framing(media: Option<&str>) -> Option<Framing> {
     let word = media?.split(';').next()?.trim().to_ascii_lowercase();
@@ -298,28 +240,5 @@ pub(crate) fn framing(media: Option<&str>) -> Option<Framing> {
         "application/json" => Some(Framing::Json),
         "text/event-stream" => Some(Framing::Events),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_end_at_blank_lines_however_lines_end() {
-        for (bytes, wanted) in [
-            (&b"data: 1\n\nx"[..], Some(9)),
-            (b"data: 1\r\n\r\nx", Some(11)),
-            (b"data: 1\r\rx", Some(9)),
-            (b"data: 1\r\n\r", None),
-            (b"data: 1\n", None),
-            (b"\n", Some(1)),
-            (b"", None),
-        ] {
-            assert_eq!(end_of_event(bytes), wanted, "{bytes:?}");
-        }
-        let event = b"id: 1\ndata: a\r\ndata:b\rdata\n\n";
-        let data: Vec<_> = lines(event).filter_map(field).collect();
-        assert_eq!(data, [&b"a"[..], b"b", b""]);
     }
 }

@@ -179,7 +179,9 @@ fn session_id(fields: &HeaderMap) -> Result<Option<&str>, Told> {
     let mut all = fields.get_all(SESSION).iter();
     match (all.next(), all.next()) {
         (None, _) => Ok(None),
-        (Some(id), None) => id.to_str().map(Some).map_err(|_| Told::NoSession),
+        (Some(id), None) => {
+            mcp_wire::read_session_id(id.as_bytes()).map(Some).ok_or(Told::NoSession)
+        }
         (Some(_), Some(_)) => Err(Told::NoSession),
     }
 }

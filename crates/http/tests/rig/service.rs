@@ -60,7 +60,9 @@ async fn answer(
         "/sized" => response = response.header("content-length", number),
         "/trailers" => response = response.header("trailer", "x-sum"),
         "/asks" => {
-            response = response.header("content-type", "application/json");
+            let events = request.headers().contains_key("x-stream");
+            let media = if events { "text/event-stream" } else { "application/json" };
+            response = response.header("content-type", media);
             if let Some(session) = request.headers().get("x-give") {
                 response = response.header("mcp-session-id", session);
             }
@@ -70,6 +72,8 @@ async fn answer(
     }
     // What is told of a request's body is told when all of it came.
     let define = request.headers().get("x-define").cloned();
+    let hide = request.headers().contains_key("x-hide");
+    let events = request.headers().contains_key("x-stream");
     let known = ["/asks", "/sized", "/chunked", "/ticks", "/broken", "/slow", "/trailers", "/text"];
     let told = match known.contains(&path.as_str()) {
         true => Vec::new(),
@@ -96,12 +100,20 @@ async fn answer(
                     }),
                     Some(text) => json!({"tools": [{
                         "name": "tool",
-                        "description": text.to_str().unwrap(),
+                        "description": format!(
+                            "{}{}",
+                            text.to_str().unwrap(),
+                            if hide { "\u{e0041}\u{e0042}" } else { "" }
+                        ),
                         "inputSchema": {"type": "object"},
                     }]}),
                 };
                 let message = json!({"jsonrpc": "2.0", "id": 1, "result": result});
-                let _gone = send(message.to_string().into_bytes()).await;
+                let message = match events {
+                    true => format!("\u{feff}data: {message}\n\n"),
+                    false => message.to_string(),
+                };
+                let _gone = send(message.into_bytes()).await;
             }
             "/ticks" => {
                 for tick in 0..number {
