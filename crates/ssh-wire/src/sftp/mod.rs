@@ -16,6 +16,7 @@
 
 mod answer;
 mod op;
+mod version;
 
 use std::collections::HashSet;
 
@@ -25,6 +26,7 @@ use crate::{Reader, WireError};
 
 pub use answer::{Answer, Reply};
 pub use op::{Attributes, Extension, Op, OpenFlags, Request};
+pub use version::{EXTENSIONS, plain_version};
 
 /// The longest packet besides `WRITE` and `DATA`, in bytes (draft section 3: 34,000).
 pub const MAX_PACKET_BYTES: usize = 34_000;

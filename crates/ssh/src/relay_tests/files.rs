@@ -332,6 +332,26 @@ async fn a_client_that_reads_no_refusals_is_not_read() {
     }
 }
 
+#[tokio::test]
+async fn a_client_is_promised_no_extension_that_would_be_refused() {
+    let pair = |name: &[u8]| [string(name), string(b"1")].concat();
+    let version = |pairs: &[Vec<u8>]| string(&[&[2, 0, 0, 0, 3][..], &pairs.concat()].concat());
+    let known = pair(b"posix-rename@openssh.com");
+    for piece in [1, 4096] {
+        let mut rig = Rig::start(all()).await;
+        rig.open(0, 7, WINDOW, WINDOW).await;
+        let start = write::line_request(7, b"subsystem", true, b"sftp");
+        rig.client.send(start.clone()).await;
+        rig.target.expect(start).await;
+        rig.target.send(write::success(0)).await;
+        rig.client.expect(write::success(0)).await;
+        rig.say(&[0, 0, 0, 5, 1, 0, 0, 0, 3], 4096).await;
+        rig.target.stream(9).await;
+        rig.answer(&version(&[pair(b"ranges@asyncssh.com"), known.clone()]), piece).await;
+        rig.client.expect_stream(&version(std::slice::from_ref(&known))).await;
+    }
+}
+
 /// Why the channel `0` ends: told on standard error, in front of the channel's end.
 async fn broken_off(rig: &mut Rig) -> String {
     let mut told = Vec::new();

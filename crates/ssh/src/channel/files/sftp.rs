@@ -10,7 +10,7 @@ use gate::{Exchange, Release};
 use records::Response;
 use ssh_wire::sftp::{
     Answer, Attributes, Extension, Machine, OP_UNSUPPORTED, Op, OpenFlags, PERMISSION_DENIED,
-    Reply, Request, SftpError, Step,
+    Reply, Request, SftpError, Step, plain_version,
 };
 
 use super::file::{File, Opening};
@@ -212,8 +212,7 @@ impl Sftp {
         Ok(())
     }
 
-    /// Where relative paths begin, the target is asked behind the beginning: else a path could
-    /// be written so that no rule names it.
+    /// Where relative paths begin, the target is asked: rules name none of them else.
     fn ask_home(&mut self, cx: &mut Cx<'_>) -> Result<(), End> {
         self.machine.client(&WHERE).map_err(client)?;
         self.asked.insert(OWN_REQUEST, Open::Home);
@@ -393,7 +392,10 @@ impl Sftp {
     ) -> Result<(), End> {
         let own = |cx: &mut Cx<'_>| cx.pass_down(cx.own.number, &cx.own.release.clone(), span);
         if let Answer::Version { .. } = reply.answer {
-            own(cx);
+            match plain_version(whole) {
+                Some(plain) => cx.insert(cx.own.release.clone(), plain.to_vec()),
+                None => own(cx),
+            }
             return Ok(());
         }
         let Some(open) = self.asked.remove(&reply.id) else {
