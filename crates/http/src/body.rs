@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gate::{Admitted, JournalError, Wait};
+use http_content::ContentError;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use identity::EndReason;
-use masking::{Sink, StreamMasker};
 use tokio::time::{Instant, Sleep};
 
+use crate::content::Kept;
 use crate::running::{Shared, Upload};
 
 /// Bytes of a body that may wait for their record; beyond them the sender is not read.
@@ -32,6 +33,9 @@ pub enum BodyError {
     /// It can't be recorded: our fault.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// What must be masked can't be looked for in it.
+    #[error(transparent)]
+    Content(#[from] ContentError),
     /// The session's lease ended.
     #[error("the session has ended: {0}")]
     Over(EndReason),
@@ -60,7 +64,7 @@ struct Uploading {
     source: Option<Incoming>,
     running: Shared,
     /// What the record may keep of it, if that is not all.
-    record: Option<StreamMasker>,
+    kept: Kept,
     wait: Box<dyn Wait>,
     queue: VecDeque<(Frame<Bytes>, Admitted)>,
     held: usize,
@@ -80,17 +84,17 @@ impl RequestBody {
     }
 
     /// One that is recorded on its way.
-    pub(crate) fn streaming(source: Incoming, running: Shared, most: Option<u64>) -> Self {
-        let (wait, record) = {
-            let running = running.borrow();
-            let masking = &running.exchange.session().target().masking;
-            let record = masking.scans(Sink::Record).then(|| masking.stream(Sink::Record));
-            (running.waiter(), record)
-        };
+    pub(crate) fn streaming(
+        source: Incoming,
+        running: Shared,
+        kept: Kept,
+        most: Option<u64>,
+    ) -> Self {
+        let wait = running.borrow().waiter();
         RequestBody(Up::Streaming(Box::new(Uploading {
             source: Some(source),
             running,
-            record,
+            kept,
             wait,
             queue: VecDeque::new(),
             held: 0,
@@ -134,7 +138,11 @@ impl Uploading {
             };
             self.stall.as_mut().reset(Instant::now() + BODY_STALL);
             match frame {
-                None => self.end()?,
+                None => {
+                    let kept = self.end()?;
+                    let recorded = self.running.borrow_mut().exchange.input(&kept, 0);
+                    recorded.map_err(unrecorded)?;
+                }
                 Some(Err(_)) => {
                     return Poll::Ready(Some(Err((BodyError::Broken, Upload::Well))));
                 }
@@ -150,29 +158,27 @@ impl Uploading {
             return Err((BodyError::TooLarge, Upload::TooLarge(most)));
         }
         self.held += data.len();
-        let mut kept = Vec::new();
-        let kept = match &mut self.record {
-            None => data,
-            Some(masker) => {
-                masker.push(data, &mut kept);
-                &kept
-            }
-        };
-        let admitted = self.running.borrow_mut().exchange.input(kept, data.len());
+        let mut kept = self.kept.push(data).map_err(unsearchable)?;
+        // Nobody may ask again behind the last byte: what was held back goes before it.
+        if self.source.as_ref().is_some_and(Body::is_end_stream) {
+            kept.to_mut().extend(self.end()?);
+        }
+        let admitted = self.running.borrow_mut().exchange.input(&kept, data.len());
         self.queue.push_back((frame, admitted.map_err(unrecorded)?));
         Ok(())
     }
 
-    /// Records what was held back for the record.
-    fn end(&mut self) -> Result<(), (BodyError, Upload)> {
+    /// What was held back for the record.
+    fn end(&mut self) -> Result<Vec<u8>, (BodyError, Upload)> {
         self.ended = true;
-        let mut kept = Vec::new();
-        if let Some(masker) = &mut self.record {
-            masker.finish(&mut kept);
-        }
-        let admitted = self.running.borrow_mut().exchange.input(&kept, 0);
-        admitted.map(drop).map_err(unrecorded)
+        let kept = self.kept.finish().map_err(unsearchable)?;
+        self.running.borrow_mut().masked(self.kept.counts());
+        Ok(kept)
     }
+}
+
+fn unsearchable(error: ContentError) -> (BodyError, Upload) {
+    (error.into(), Upload::Unsearchable)
 }
 
 fn unrecorded(error: JournalError) -> (BodyError, Upload) {

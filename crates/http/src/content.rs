@@ -1,5 +1,5 @@
-//! What becomes of an answer's bytes on their way: as they are, or masked for the client and for
-//! the record.
+//! What becomes of a body's bytes on their way: as they are, or masked for the client and for the
+//! record.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,11 +7,15 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName};
 use http::{HeaderValue, StatusCode};
-use masking::{Policy, Sink, StreamMasker};
+use http_content::coding::{ACCEPTED, CodingError, Codings, Decoder, Limits};
+use http_content::media::{Charset, Kind};
+use http_content::{BodyMasker, ContentError, Sides};
+use masking::{Policy, Sink};
 
 use crate::body::BodyError;
 use crate::mcp::McpAnswer;
 use crate::problem::Told;
+use crate::record;
 
 /// Fields that say something of bytes which masking may change.
 const OF_THE_BYTES: [HeaderName; 4] =
@@ -37,11 +41,89 @@ pub(crate) struct Pair {
     pub(crate) record: Vec<u8>,
 }
 
-/// Text, searched as it passes.
+/// A body, searched as it passes: its codings are taken off, for good.
 pub(crate) struct Masked {
     policy: Arc<Policy>,
-    client: StreamMasker,
-    record: StreamMasker,
+    decoder: Option<Decoder>,
+    masker: BodyMasker,
+}
+
+impl Masked {
+    /// For a body with these fields, if anything is looked for in it.
+    fn of(
+        policy: &Arc<Policy>,
+        fields: &HeaderMap,
+        sides: Sides,
+    ) -> Result<Option<Masked>, ContentError> {
+        let codings = codings(fields)?;
+        let media = fields.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+        let masker = BodyMasker::new(&Kind::of(media), Charset::of(media), policy, sides)?;
+        if masker.changes_nothing() {
+            return Ok(None);
+        }
+        let decoder = (!codings.is_identity()).then(|| Decoder::new(&codings, Limits::default()));
+        Ok(Some(Masked { policy: policy.clone(), decoder, masker }))
+    }
+
+    fn push(&mut self, piece: &[u8], pair: &mut Pair) -> Result<(), ContentError> {
+        let Some(decoder) = &mut self.decoder else {
+            return self.masker.push(piece, &mut pair.client, &mut pair.record);
+        };
+        let mut decoded = Vec::new();
+        decoder.push(piece, &mut decoded)?;
+        self.masker.push(&decoded, &mut pair.client, &mut pair.record)
+    }
+
+    fn finish(&mut self, pair: &mut Pair) -> Result<(), ContentError> {
+        if let Some(decoder) = self.decoder.take() {
+            decoder.finish()?;
+        }
+        self.masker.finish(&mut pair.client, &mut pair.record)
+    }
+}
+
+/// The codings that a body's fields name.
+fn codings(fields: &HeaderMap) -> Result<Codings, ContentError> {
+    let all: Vec<&str> = fields
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .map(|value| value.to_str().map_err(|_| CodingError::Header))
+        .collect::<Result<_, _>>()?;
+    Ok(Codings::parse(&all.join(","))?)
+}
+
+/// What of a request's body the record may keep, as it passes to the target unchanged.
+pub(crate) struct Kept(Option<Masked>);
+
+impl Kept {
+    /// For a body with these fields. What can't be searched may not be kept, so it is refused.
+    pub(crate) fn of(policy: &Arc<Policy>, fields: &HeaderMap) -> Result<Kept, Told> {
+        Masked::of(policy, fields, Sides::Record).map(Kept).map_err(|_| Told::Coded)
+    }
+
+    /// What of a piece is to be kept.
+    pub(crate) fn push<'a>(&mut self, piece: &'a [u8]) -> Result<Cow<'a, [u8]>, ContentError> {
+        let Some(masked) = &mut self.0 else { return Ok(Cow::Borrowed(piece)) };
+        let mut pair = Pair::default();
+        masked.push(piece, &mut pair)?;
+        Ok(Cow::Owned(pair.record))
+    }
+
+    /// What was held back until the end.
+    pub(crate) fn finish(&mut self) -> Result<Vec<u8>, ContentError> {
+        let mut pair = Pair::default();
+        if let Some(masked) = &mut self.0 {
+            masked.finish(&mut pair)?;
+        }
+        Ok(pair.record)
+    }
+
+    /// What was masked, by entity.
+    pub(crate) fn counts(&self) -> BTreeMap<Cow<'static, str>, u64> {
+        let count =
+            |masked: &Masked| record::counted(&masked.policy, &masked.masker.counts().record);
+        self.0.as_ref().map(count).unwrap_or_default()
+    }
 }
 
 /// Whether anything is looked for in what passes.
@@ -49,20 +131,36 @@ pub(crate) fn looks(policy: &Policy) -> bool {
     policy.scans(Sink::Client) || policy.scans(Sink::Record)
 }
 
-/// Asks the target for what can be masked: all of it, and not coded.
+/// Asks the target for what can be masked: all of it, in codings that can be taken off.
 pub(crate) fn ask_plainly(fields: &mut HeaderMap) {
-    fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    // An answer in which nothing is masked goes on as it came, so it must be one for the client.
+    let known = |word: &&str| {
+        let name = word.split(';').next().unwrap_or_default().trim();
+        ACCEPTED.split(',').any(|it| it.trim().eq_ignore_ascii_case(name))
+    };
+    let both: Vec<String> = fields
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').filter(known).map(|word| word.trim().to_owned()))
+        .collect();
+    let both = HeaderValue::from_str(&both.join(", ")).ok().filter(|it| !it.is_empty());
+    let wanted = both.unwrap_or(HeaderValue::from_static("identity"));
+    fields.insert(header::ACCEPT_ENCODING, wanted);
     for name in [header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MATCH] {
         fields.remove(name);
     }
 }
 
-/// Whether a body is coded, so that nothing would be found in it.
+/// Asks the target for what is read here at once: not coded.
+pub(crate) fn ask_uncoded(fields: &mut HeaderMap) {
+    ask_plainly(fields);
+    fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+}
+
+/// Whether a body is coded.
 pub(crate) fn is_coded(fields: &HeaderMap) -> bool {
-    fields.get_all(header::CONTENT_ENCODING).iter().any(|value| {
-        let words = value.to_str().unwrap_or("unknown");
-        words.split(',').any(|word| !word.trim().eq_ignore_ascii_case("identity"))
-    })
+    !codings(fields).is_ok_and(|codings| codings.is_identity())
 }
 
 /// Takes out fields that say something of bytes which will be others.
@@ -85,12 +183,18 @@ impl Content {
         if !looks(policy) {
             return Ok(Content::AsIs);
         }
-        if is_coded(fields) || status == StatusCode::PARTIAL_CONTENT {
+        if status == StatusCode::PARTIAL_CONTENT {
             return Err(Told::Unmaskable);
         }
-        forget_the_bytes(fields);
-        let (client, record) = (policy.stream(Sink::Client), policy.stream(Sink::Record));
-        Ok(Content::Masked(Box::new(Masked { policy: policy.clone(), client, record })))
+        match Masked::of(policy, fields, Sides::Both) {
+            Err(_) => Err(Told::Unmaskable),
+            Ok(None) => Ok(Content::AsIs),
+            Ok(Some(masked)) => {
+                forget_the_bytes(fields);
+                fields.remove(header::CONTENT_ENCODING);
+                Ok(Content::Masked(Box::new(masked)))
+            }
+        }
     }
 
     /// Takes a piece. None: it stays as it is.
@@ -99,8 +203,7 @@ impl Content {
             Content::AsIs => Ok(None),
             Content::Masked(masked) => {
                 let mut pair = Pair::default();
-                masked.client.push(piece, &mut pair.client);
-                masked.record.push(piece, &mut pair.record);
+                masked.push(piece, &mut pair)?;
                 Ok(Some(pair))
             }
             Content::Mcp(answer) => answer.push(piece).map(Some),
@@ -112,10 +215,7 @@ impl Content {
         let mut pair = Pair::default();
         match self {
             Content::AsIs => {}
-            Content::Masked(masked) => {
-                masked.client.finish(&mut pair.client);
-                masked.record.finish(&mut pair.record);
-            }
+            Content::Masked(masked) => masked.finish(&mut pair)?,
             Content::Mcp(answer) => return answer.finish(),
         }
         Ok(pair)
@@ -135,10 +235,30 @@ impl Content {
             Content::AsIs => BTreeMap::new(),
             Content::Mcp(answer) => answer.counts(),
             Content::Masked(masked) => {
-                let name = |entity| Cow::Owned(masked.policy.entity_name(entity).to_owned());
-                let counts = masked.client.receipt().counts();
-                counts.map(|(entity, count)| (name(entity), count)).collect()
+                record::counted(&masked.policy, &masked.masker.counts().client)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_codings_that_both_can_read_are_asked_for() {
+        for (said, wanted) in [
+            ("gzip, deflate, br;q=0.5, compress, *", "gzip, deflate, br;q=0.5"),
+            ("compress", "identity"),
+            ("", "identity"),
+            ("GZIP", "GZIP"),
+        ] {
+            let mut fields = HeaderMap::new();
+            fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_str(said).unwrap());
+            fields.insert(header::RANGE, HeaderValue::from_static("bytes=0-1"));
+            ask_plainly(&mut fields);
+            assert_eq!(fields[header::ACCEPT_ENCODING], wanted);
+            assert!(!fields.contains_key(header::RANGE));
         }
     }
 }

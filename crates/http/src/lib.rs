@@ -33,7 +33,6 @@ pub mod mcp;
 mod pool;
 mod problem;
 mod proxy;
-mod query;
 mod record;
 mod relay;
 mod running;

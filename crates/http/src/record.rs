@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use aws_lc_rs::digest;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName};
 use http::{Method, StatusCode, Version};
+use http_content::headers::{HeaderRecorder, RecordedValue};
+use http_content::query::UrlMasker;
 use masking::{Outcome, Policy, Receipt, Sink};
 use policy::{Access, Vocabulary};
 use records::Text;
-
-use crate::query;
 
 /// What the bytes of a recorded answer are: its head as HTTP/1.1 would have it, an empty line, and
 /// the body without transfer coding (RFC 9112, 10.1).
@@ -25,46 +24,6 @@ pub const VOCABULARY: Vocabulary = Vocabulary {
     calls: false,
     arguments: &["field.", "query.", "body."],
 };
-
-/// Fields that are kept as they are. Any other is kept as the SHA-256 of its value: it can be
-/// compared, and shows nothing.
-const IN_CLEAR: [HeaderName; 24] = [
-    header::ACCEPT,
-    header::ACCEPT_ENCODING,
-    header::ACCEPT_LANGUAGE,
-    header::ACCEPT_RANGES,
-    header::ACCESS_CONTROL_ALLOW_ORIGIN,
-    header::AGE,
-    header::ALLOW,
-    header::CACHE_CONTROL,
-    header::CONTENT_DISPOSITION,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LANGUAGE,
-    header::CONTENT_LENGTH,
-    header::CONTENT_RANGE,
-    header::CONTENT_TYPE,
-    header::DATE,
-    header::EXPECT,
-    header::EXPIRES,
-    header::IF_MODIFIED_SINCE,
-    header::LAST_MODIFIED,
-    header::ORIGIN,
-    header::RANGE,
-    header::RETRY_AFTER,
-    header::SERVER,
-    header::USER_AGENT,
-];
-/// The same, that the library has no names for.
-const WORDS_IN_CLEAR: [&str; 6] = [
-    "traceparent",
-    "x-request-id",
-    "mcp-protocol-version",
-    "mcp-method",
-    "grpc-status",
-    "grpc-encoding",
-];
-/// The longest value that is kept in clear, in bytes.
-const MAX_CLEAR: usize = 512;
 
 /// A method's class, and how it uses its resource (RFC 9110, 9.2.1). One that nobody knows is the
 /// worst.
@@ -97,62 +56,88 @@ pub(crate) fn line(
     method: &Method,
     path: &str,
     query: Option<&str>,
-    counts: &mut BTreeMap<Cow<'static, str>, u64>,
+    counts: &mut Counted,
 ) -> Text<'static> {
-    // A path is looked at as a query without names is: decoded.
-    let path = query::recorded(policy, path, counts);
-    match query {
-        None => format!("{method} {path}").into(),
-        Some(query) => {
-            let query = query::recorded(policy, query, counts);
-            format!("{method} {path}?{query}").into()
-        }
+    let url = match query {
+        None => Cow::Borrowed(path),
+        Some(query) => Cow::Owned(format!("{path}?{query}")),
+    };
+    let mut receipt = Receipt::default();
+    let url = UrlMasker::default().for_record(&url, policy, &mut receipt);
+    add(counts, counted(policy, &receipt));
+    format!("{method} {url}").into()
+}
+
+/// What was masked, by entity.
+pub(crate) type Counted = BTreeMap<Cow<'static, str>, u64>;
+
+/// A receipt in words.
+pub(crate) fn counted(policy: &Policy, receipt: &Receipt) -> Counted {
+    let name = |entity| Cow::Owned(policy.entity_name(entity).to_owned());
+    receipt.counts().map(|(entity, count)| (name(entity), count)).collect()
+}
+
+/// Adds up what was masked.
+pub(crate) fn add(counts: &mut Counted, more: Counted) {
+    for (entity, count) in more {
+        *counts.entry(entity).or_default() += count;
     }
 }
 
 /// The same text as it may be kept.
-pub(crate) fn masked(
-    policy: &Policy,
-    text: &[u8],
-    counts: &mut BTreeMap<Cow<'static, str>, u64>,
-) -> Text<'static> {
+pub(crate) fn masked(policy: &Policy, bytes: &[u8], counts: &mut Counted) -> Text<'static> {
     let (mut out, mut receipt) = (Vec::new(), Receipt::default());
-    let kept = match policy.mask_text(Sink::Record, text, &mut out, &mut receipt) {
-        Outcome::Same => text,
+    let kept = match policy.mask_text(Sink::Record, bytes, &mut out, &mut receipt) {
+        Outcome::Same => bytes,
         Outcome::Replaced => &out,
     };
-    for (entity, count) in receipt.counts() {
-        *counts.entry(policy.entity_name(entity).to_owned().into()).or_default() += count;
-    }
-    match std::str::from_utf8(kept) {
+    add(counts, counted(policy, &receipt));
+    text(kept)
+}
+
+/// Bytes as a record has them.
+pub(crate) fn text(bytes: &[u8]) -> Text<'static> {
+    match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned().into(),
-        Err(_) => Text::Bytes { hex: hex::encode(kept).into() },
+        Err(_) => Text::Bytes { hex: hex::encode(bytes).into() },
     }
 }
 
 /// What a record says of fields.
-pub(crate) fn fields(all: &HeaderMap) -> BTreeMap<Cow<'static, str>, Text<'static>> {
+pub(crate) fn fields(
+    policy: &Policy,
+    all: &HeaderMap,
+    counts: &mut Counted,
+) -> BTreeMap<Cow<'static, str>, Text<'static>> {
     let mut told = BTreeMap::new();
     for name in all.keys() {
         let values: Vec<&[u8]> = all.get_all(name).iter().map(|it| it.as_bytes()).collect();
-        told.insert(format!("field.{name}").into(), value(name, &values.join(&b", "[..])).into());
+        let value = value(policy, name, &values.join(&b", "[..]), counts);
+        told.insert(format!("field.{name}").into(), value.into());
     }
     told
 }
 
-fn value(name: &HeaderName, value: &[u8]) -> String {
-    let clear = IN_CLEAR.contains(name) || WORDS_IN_CLEAR.contains(&name.as_str());
-    match std::str::from_utf8(value) {
-        Ok(text) if clear && text.len() <= MAX_CLEAR => text.to_owned(),
-        _ => format!("sha256:{}", hex::encode(digest::digest(&digest::SHA256, value))),
+fn value(policy: &Policy, name: &HeaderName, value: &[u8], counts: &mut Counted) -> String {
+    let mut receipt = Receipt::default();
+    let recorder = HeaderRecorder::default();
+    let kept = recorder.for_record(name.as_str(), value, policy, &mut receipt);
+    add(counts, counted(policy, &receipt));
+    match kept {
+        RecordedValue::Clear(text) => text,
+        RecordedValue::Hashed { sha256, .. } => format!("sha256:{}", hex::encode(sha256)),
     }
 }
 
 /// An answer's head as it is recorded.
-pub(crate) fn head(status: StatusCode, all: &HeaderMap) -> Vec<u8> {
+pub(crate) fn head(policy: &Policy, status: StatusCode, all: &HeaderMap) -> Vec<u8> {
+    let mut counts = Counted::new();
     let mut head = format!("HTTP/1.1 {} {}\r\n", status.as_u16(), reason(status));
     for (name, each) in all {
-        head.push_str(&format!("{name}: {}\r\n", value(name, each.as_bytes())));
+        head.push_str(&format!(
+            "{name}: {}\r\n",
+            value(policy, name, each.as_bytes(), &mut counts)
+        ));
     }
     head.push_str("\r\n");
     head.into_bytes()

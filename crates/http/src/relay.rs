@@ -1,7 +1,6 @@
 //! One request from its head to its answer.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -15,7 +14,6 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use identity::Secret;
-use masking::Sink;
 use policy::{Access, Action, Naming, Resource};
 use records::Parameter;
 use terminal::frames;
@@ -25,13 +23,13 @@ use tokio::time::timeout;
 use crate::PROTOCOL;
 use crate::answer::{AnswerBody, Answering, Source};
 use crate::body::{BODY_STALL, BodyError, RequestBody, linger};
-use crate::content::{Content, ask_plainly, forget_the_bytes, is_coded, looks};
+use crate::content::{Content, Kept, ask_plainly, forget_the_bytes, is_coded, looks};
 use crate::headers::{self, Introduction};
 use crate::mcp::{self, McpAnswer};
 use crate::pool::{self, Connected};
 use crate::problem::{Challenge, Told};
 use crate::proxy::Inner;
-use crate::record;
+use crate::record::{self, Counted};
 use crate::running::{Running, Shared, Upload};
 use crate::sessions::InUse;
 use crate::target::{Credential, Target, route};
@@ -133,17 +131,31 @@ impl Connection {
             return self.begin_mcp(parts, unread, routed, session, mcp).await;
         }
         let judged = read_short(unread, &parts.headers).await?;
-        if unread.is_some()
-            && is_coded(&parts.headers)
-            && session.target().masking.scans(Sink::Record)
-        {
+        let masking = session.target().masking.clone();
+        let mut kept = match Kept::of(&masking, &parts.headers) {
+            Ok(kept) => kept,
+            Err(told) => return Err(self.turned_away(parts, name.as_bytes(), told).await),
+        };
+        // A short body is kept in the command's entry.
+        let short = match (kept.push(&judged), unread.is_some()) {
+            (Ok(_), true) => Some(Vec::new()),
+            (Ok(part), false) => {
+                let part = part.into_owned();
+                kept.finish().ok().map(|rest| [part, rest].concat())
+            }
+            (Err(_), _) => None,
+        };
+        let Some(short) = short else {
             return Err(self.turned_away(parts, name.as_bytes(), Told::Coded).await);
-        }
-        let exchange = self.submit(&session, &routed, parts, &judged, wish.is_some()).await?;
+        };
+        let recorded = (short, kept.counts());
+        let exchange = self.submit(&session, &routed, parts, recorded, wish.is_some()).await?;
         let running = Running::new(exchange, session);
         let body = match unread.take() {
             None => RequestBody::full(judged),
-            Some(body) => RequestBody::streaming(body, running.clone(), routed.target.max_body),
+            Some(body) => {
+                RequestBody::streaming(body, running.clone(), kept, routed.target.max_body)
+            }
         };
         Ok(Begun { routed, body, running, wish, mcp: None })
     }
@@ -187,7 +199,7 @@ impl Connection {
         session: &InUse,
         routed: &Routed<'_>,
         parts: &Parts,
-        body: &Bytes,
+        body: (Vec<u8>, Counted),
         upgrades: bool,
     ) -> Result<Exchange, Told> {
         let (class, access) = match upgrades {
@@ -201,7 +213,15 @@ impl Connection {
         let operation = parts.method.as_str();
         let action = Action { resources: &resources, ..Action::plain(operation, class) };
         let judgement = session.judge(&[action], Cow::Owned(operation.to_owned()), class);
-        let mut draft = self.draft(session, routed, parts, body);
+        let (mut body, masked) = body;
+        // What was short before it was decoded, or masked, may not be any more.
+        let mut objects = Vec::new();
+        if body.len() > gate::MAX_INLINE_TEXT {
+            let mut spill = session.spill(&std::mem::take(&mut body))?;
+            objects = poll_fn(|cx| spill.poll(cx)).await?;
+        }
+        let mut draft = self.draft(session, routed, parts, (body, masked));
+        draft.parameter_objects = &objects;
         if upgrades {
             // Its answer has no end of its own, and is to be read while it goes on.
             (draft.media, draft.grow) = (frames::MEDIA, Grow::Entries);
@@ -215,16 +235,15 @@ impl Connection {
         }
     }
 
-    fn draft(
+    fn draft<'d>(
         &self,
         session: &Session,
         routed: &Routed<'_>,
         parts: &Parts,
-        body: &Bytes,
-    ) -> Draft<'static> {
+        (body, mut masked): (Vec<u8>, Counted),
+    ) -> Draft<'d> {
         let masking = &session.target().masking;
-        let mut masked = BTreeMap::new();
-        let mut details = record::fields(&parts.headers);
+        let mut details = record::fields(masking, &parts.headers, &mut masked);
         details.insert("host".into(), routed.host.clone().into());
         details.insert("peer".into(), self.peer.to_string().into());
         let (path, query) = (routed.path.as_str(), parts.uri.query());
@@ -233,10 +252,7 @@ impl Connection {
             parts.method.as_str().len() + 1 + path.len() + query.map_or(0, |it| it.len() + 1);
         let parameters = match body.is_empty() {
             true => Vec::new(),
-            false => vec![Parameter {
-                type_name: "body".into(),
-                value: Some(record::masked(masking, body, &mut masked)),
-            }],
+            false => vec![Parameter { type_name: "body".into(), value: Some(record::text(&body)) }],
         };
         Draft {
             via: record::via(parts.version),
@@ -285,7 +301,7 @@ impl Connection {
         let short = source.body.size_hint().upper();
         let short = short.is_some_and(|upper| upper <= records::MAX_INLINE_BYTES as u64);
         let session = running.borrow().exchange.session().clone();
-        let mut head = record::head(parts.status, &parts.headers);
+        let mut head = record::head(&session.target().masking, parts.status, &parts.headers);
         let content = match mcp {
             None => Content::of(&session.target().masking, parts.status, &mut parts.headers)?,
             Some(lists_tools) => {
@@ -338,9 +354,10 @@ impl Connection {
         let (mut parts, _) = sent.into_parts();
         headers::strip_hop_by_hop(&mut parts.headers).map_err(|_| Told::TargetBroke)?;
         upgrade::ask(&mut parts.headers);
-        let head = record::head(parts.status, &parts.headers);
         let (release, mut wait) = {
             let mut running = running.borrow_mut();
+            let masking = &running.exchange.session().target().masking;
+            let head = record::head(masking, parts.status, &parts.headers);
             running.answered(parts.status);
             running.exchange.answer(&upgrade::head_frame(&head))?;
             (running.exchange.release()?, running.waiter())
@@ -416,6 +433,7 @@ impl Connection {
             Upload::TooLarge(most) => Told::TooLarge(most),
             Upload::Slow => Told::Slow,
             Upload::Unrecorded => Told::Unrecorded,
+            Upload::Unsearchable => Told::Coded,
         };
         running.borrow_mut().failed("error", told.code());
         let mut wait = running.borrow().waiter();
@@ -506,6 +524,7 @@ fn told(error: BodyError) -> Told {
         BodyError::Journal(error) => error.into(),
         BodyError::Over(why) => Told::Unauthenticated(Challenge::Invalid(why.to_string())),
         BodyError::Broken | BodyError::TooLarge => Told::TargetBroke,
+        BodyError::Content(_) => Told::Unmaskable,
         BodyError::Slow => Told::TargetSlow,
     }
 }

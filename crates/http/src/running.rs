@@ -1,8 +1,6 @@
 //! A request under way, shared by the two bodies that belong to it. Both are polled on one thread.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -36,6 +34,8 @@ pub(crate) enum Upload {
     Slow,
     /// It can't be recorded.
     Unrecorded,
+    /// It can't be searched for what the record must not have.
+    Unsearchable,
 }
 
 pub(crate) type Shared = Rc<RefCell<Running>>;
@@ -58,9 +58,9 @@ impl Running {
         self.outcome.code = Some(status.as_str().to_owned().into());
     }
 
-    /// What was masked for the client, by entity.
-    pub(crate) fn masked(&mut self, counts: BTreeMap<Cow<'static, str>, u64>) {
-        self.outcome.masked = counts;
+    /// What was masked in a body, by entity.
+    pub(crate) fn masked(&mut self, counts: record::Counted) {
+        record::add(&mut self.outcome.masked, counts);
     }
 
     /// Adds to what the outcome says.

@@ -3,6 +3,8 @@
 
 mod rig;
 
+use std::process::Command;
+
 use rig::service::byte;
 use rig::{Plan, Rig, Said, curl};
 use serde_json::json;
@@ -228,12 +230,27 @@ fn what_must_not_be_seen_is_masked_both_ways() {
         let (command, response) = rig.exchanges().pop().unwrap();
         let input = String::from_utf8(rig.objects(&response["input_chunks"])).unwrap();
         let kept = format!("{}{input}", command["parameters"][0]["value"]);
-        assert!(kept.contains("<CREDIT_CARD>") && !kept.contains("1111"), "{kept}");
+        assert!(kept.contains("CREDIT_CARD") && !kept.contains("1111"), "{kept}");
     }
     // What can't be searched is not passed on.
     let file = rig.dir.path().join("long");
     std::fs::write(&file, &long).unwrap();
     let up = format!("@{}", file.display());
-    let said = rig.curl(&["-i", "-H", "Content-Encoding: gzip", "--data-binary", &up], "/x");
+    let said = rig.curl(&["-i", "-H", "Content-Encoding: x-own", "--data-binary", &up], "/x");
     assert!(said.text().starts_with("HTTP/1.1 415 "), "{said:?}");
+    // What is coded is searched as what it stands for.
+    assert!(Command::new("gzip").arg(&file).status().unwrap().success());
+    let gzip = format!("@{}.gz", file.display());
+    let seen = rig.curl(&["-H", "Content-Encoding: gzip", "--data-binary", &gzip], "/x").json();
+    assert_eq!(fields(&seen, "content-encoding"), ["gzip"]);
+    let (command, _) = rig.exchanges().pop().unwrap();
+    let kept = String::from_utf8(rig.objects(&command["parameter_chunks"])).unwrap();
+    assert!(kept.contains("CREDIT_CARD") && !kept.contains("1111"), "{kept}");
+    for (coding, wanted) in [("gzip", "gzip"), ("x-own", "identity")] {
+        let accept = format!("Accept-Encoding: {coding}");
+        let said = rig.curl(&["-i", "-H", &accept], "/gzip").text();
+        let (head, body) = said.split_once("\r\n\r\n").unwrap();
+        assert!(!head.to_lowercase().contains("content-encoding"), "{head}");
+        assert_eq!(body, format!("{{\"asked\":\"{wanted}\",\"card\":\"{}\"}}", "*".repeat(19)));
+    }
 }

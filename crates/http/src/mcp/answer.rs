@@ -2,7 +2,6 @@
 //! filtered, and everything is masked.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gate::{Draft, JournalError, Session, Submission};
@@ -16,6 +15,7 @@ use super::{Mcp, class};
 use crate::body::BodyError;
 use crate::content::Pair;
 use crate::proxy::Inner;
+use crate::record;
 
 /// The longest message, or event of a stream, in bytes.
 const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
@@ -110,9 +110,8 @@ impl McpAnswer {
     }
 
     /// What was masked for the client, by entity.
-    pub(crate) fn counts(&self) -> BTreeMap<Cow<'static, str>, u64> {
-        let name = |entity| Cow::Owned(self.policy.entity_name(entity).to_owned());
-        self.receipt.counts().map(|(entity, count)| (name(entity), count)).collect()
+    pub(crate) fn counts(&self) -> record::Counted {
+        record::counted(&self.policy, &self.receipt)
     }
 
     /// What the record says beside: tools that the client was not shown.

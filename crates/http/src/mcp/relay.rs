@@ -19,7 +19,7 @@ use super::memory::Owner;
 use super::request::{Asked, check_origin, fits, read};
 use super::{MEDIA, Mcp};
 use crate::body::{BODY_STALL, RequestBody};
-use crate::content::ask_plainly;
+use crate::content::ask_uncoded;
 use crate::problem::Told;
 use crate::record;
 use crate::relay::{Begun, Connection, Routed};
@@ -47,7 +47,7 @@ impl Connection {
             Err(told) => return Err(self.turned_away(parts, name.as_bytes(), told).await),
         };
         let exchange = self.submit_message(&session, &routed, parts, asked.as_ref()).await?;
-        ask_plainly(&mut parts.headers);
+        ask_uncoded(&mut parts.headers);
         parts.headers.remove(header::CONTENT_LENGTH);
         let lists_tools = asked.as_ref().is_some_and(|it| it.lists_tools);
         let body = asked.map_or_else(Bytes::new, |asked| asked.forwarded());
@@ -90,7 +90,8 @@ impl Connection {
         asked: Option<&Asked>,
     ) -> Result<Exchange, Told> {
         let mut masked = BTreeMap::new();
-        let mut details = record::fields(&parts.headers);
+        let policy = &session.target().masking;
+        let mut details = record::fields(policy, &parts.headers, &mut masked);
         details.insert("host".into(), routed.host.clone().into());
         details.insert("peer".into(), self.peer.to_string().into());
         let mut draft =
@@ -106,7 +107,6 @@ impl Connection {
             return admitted(session, session.submit(&judgement, draft)?, None).await;
         };
         let judgement = asked.judge(session, &self.inner.memory, routed.at);
-        let policy = &session.target().masking;
         draft.text = Some(record::masked(policy, asked.text.as_bytes(), &mut masked));
         draft.text_bytes = asked.text.len() as u64;
         let recorded = asked.recorded(policy, &mut masked);

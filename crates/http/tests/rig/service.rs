@@ -67,14 +67,29 @@ async fn answer(
                 response = response.header("mcp-session-id", session);
             }
         }
+        "/gzip" => {
+            response = response.header("content-type", "application/json");
+            response = response.header("content-encoding", "gzip").header("etag", "\"1\"");
+        }
         "/cookie" => response = response.header("set-cookie", "session=hunter2"),
         _ => {}
     }
     // What is told of a request's body is told when all of it came.
+    let asked = request.headers().get("accept-encoding").cloned();
     let define = request.headers().get("x-define").cloned();
     let hide = request.headers().contains_key("x-hide");
     let events = request.headers().contains_key("x-stream");
-    let known = ["/asks", "/sized", "/chunked", "/ticks", "/broken", "/slow", "/trailers", "/text"];
+    let known = [
+        "/asks",
+        "/gzip",
+        "/sized",
+        "/chunked",
+        "/ticks",
+        "/broken",
+        "/slow",
+        "/trailers",
+        "/text",
+    ];
     let told = match known.contains(&path.as_str()) {
         true => Vec::new(),
         false => echo(request).await,
@@ -114,6 +129,19 @@ async fn answer(
                     false => message.to_string(),
                 };
                 let _gone = send(message.into_bytes()).await;
+            }
+            // Coded whatever was asked for, as some services do.
+            "/gzip" => {
+                let asked = asked.as_ref().map_or("", |it| it.to_str().unwrap());
+                let text = json!({"asked": asked, "card": "4111 1111 1111 1111"}).to_string();
+                let mut gzip = std::process::Command::new("gzip")
+                    .stdin(std::process::Stdio::piped())
+                    .stdout(std::process::Stdio::piped())
+                    .spawn()
+                    .unwrap();
+                std::io::Write::write_all(&mut gzip.stdin.take().unwrap(), text.as_bytes())
+                    .unwrap();
+                let _gone = send(gzip.wait_with_output().unwrap().stdout).await;
             }
             "/ticks" => {
                 for tick in 0..number {
