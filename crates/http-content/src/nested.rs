@@ -25,7 +25,7 @@ pub(crate) fn mask(
     out: &mut Vec<u8>,
     receipt: &mut Receipt,
 ) -> bool {
-    if value.len() < MIN_NESTED {
+    if !may_hold(value) {
         return false;
     }
     let mut found = |decoded: &[u8]| {
@@ -46,6 +46,15 @@ pub(crate) fn mask(
         }
     }
     unbase64(value).is_some_and(|plain| found(&plain))
+}
+
+/// Whether it is a UUID (RFC 9562 section 4), which would pass for base64.
+fn is_uuid(value: &[u8]) -> bool {
+    value.len() == 36
+        && value.iter().enumerate().all(|(i, b)| match i {
+            8 | 13 | 18 | 23 => *b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        })
 }
 
 /// The content of base64 (RFC 4648 sections 4 and 5; with or without padding,
@@ -87,7 +96,11 @@ pub(crate) fn may_hold(value: &[u8]) -> bool {
     if value.len() < MIN_NESTED {
         return false;
     }
-    let head = value.get(..MIN_NESTED).unwrap_or_default();
+    if is_uuid(value) {
+        return false;
+    }
+    let begin = value.trim_ascii_start();
+    let head = begin.get(..MIN_NESTED.min(begin.len())).unwrap_or_default();
     let word = |b: &u8| b.is_ascii_alphanumeric() || b"+/-_=:;\r\n".contains(b);
     head.iter().all(word) || memchr::memchr2(b'\\', b'%', value).is_some()
 }

@@ -201,3 +201,120 @@ fn custom_recognizers() {
     .unwrap();
     assert_eq!(common::masked(&policy, b"by E123456, E7"), b"by <EMPLOYEE>, E7");
 }
+
+#[test]
+fn path_rules_are_checked_and_walked() {
+    let text = r#"
+        [[masking.rule]]
+        name = "people"
+        paths = ["$.user.ssn", "$..password", "$.list[0,2:]"]
+        client = { operator = "null" }
+        [[masking.rule]]
+        paths = ["$.user.*"]
+        client = { operator = "keep" }
+        record = { operator = "redact" }
+    "#;
+    let policy = Policy::compile(&config(text), None).unwrap();
+    assert!(policy.has_path_rules() && policy.paths_mask(Sink::Client));
+    assert!(!policy.sinks_agree() && policy.record_hides_more());
+    assert_eq!(policy.path_rule(0).unwrap().name(), "people");
+    let mut walk = PathWalk::default();
+    let at = |walk: &mut PathWalk, steps: &[PathStep<'_>]| {
+        let mut rule = walk.start(&policy);
+        for step in steps {
+            walk.enter();
+            rule = walk.child(&policy, *step);
+        }
+        rule
+    };
+    use PathStep::{Element, Member};
+    for (steps, rule) in [
+        (&[][..], None),
+        (&[Member(b"user")][..], None),
+        (&[Member(b"user"), Member(b"ssn")][..], Some(0)),
+        (&[Member(b"user"), Member(b"name")][..], Some(1)),
+        (&[Member(b"user"), Member(b"password")][..], Some(0)),
+        (&[Element(7), Member(b"a"), Member(b"password")][..], Some(0)),
+        (&[Member(b"list"), Element(0)][..], Some(0)),
+        (&[Member(b"list"), Element(1)][..], None),
+        (&[Member(b"list"), Element(9)][..], Some(0)),
+        (&[Member(b"Password")][..], None),
+    ] {
+        assert_eq!(at(&mut walk, steps), rule, "{steps:?}");
+    }
+    // Leaving a level brings its siblings back.
+    let mut walk = PathWalk::default();
+    walk.start(&policy);
+    walk.enter();
+    walk.child(&policy, Member(b"user"));
+    walk.enter();
+    walk.leave();
+    assert_eq!(walk.child(&policy, Member(b"ssn")), None);
+    assert_eq!(walk.child(&policy, Member(b"password")), Some(0));
+}
+
+#[test]
+fn path_rule_problems_have_their_paths() {
+    let text = r#"
+        [[masking.rule]]
+        paths = ["$.a[?@.b]", "$.a", "a"]
+        client = { operator = "redact" }
+        [[masking.rule]]
+        paths = ["$.a"]
+        entity = ["ALL"]
+        score_threshold = 0.5
+        client = { operator = "redact" }
+        [[masking.rule]]
+        paths = ["$.a"]
+        score_threshold = 0.5
+        client = { operator = "redact" }
+    "#;
+    let problems = Policy::compile(&config(text), None).unwrap_err();
+    let paths: Vec<&str> = problems.iter().map(|p| p.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "masking.rule[0].paths[0]",
+            "masking.rule[0].paths[2]",
+            "masking.rule[1]",
+            "masking.rule[2].score_threshold",
+        ]
+    );
+    assert!(problems[0].message.contains("filter"), "{}", problems[0]);
+}
+
+#[test]
+fn a_part_is_masked_for_what_stands_beside_it() {
+    let policy = common::all(OperatorConfig::named("replace"));
+    let text = b"\"password\": \"hunter\"";
+    let mut out = Vec::new();
+    let part = policy.mask_part(Sink::Client, text, 13..19, &mut out, &mut Receipt::new());
+    assert_eq!((part, out.as_slice()), (Outcome::Replaced, &b"<AUTH_SECRET>"[..]));
+    assert!(policy.may_mask(Sink::Client, b"db_Password", b"hunter"));
+    assert!(!policy.may_mask(Sink::Client, b"name", b"hunter"));
+    assert!(policy.may_mask(Sink::Client, b"phone", b"4155551234"));
+    let mut out = Vec::new();
+    let mask =
+        common::all(OperatorConfig { chars_to_mask: Some(1), ..OperatorConfig::named("mask") });
+    let (plain, coded) = (b"jane@example.com", b"amFuZUBleGFtcGxlLmNvbQ");
+    let done = mask.mask_encoded(Sink::Client, plain, coded, &mut out, &mut Receipt::new());
+    assert_eq!((done, out), (Outcome::Replaced, vec![b'*'; coded.len()]));
+}
+
+#[test]
+fn edits_say_what_becomes_of_a_text() {
+    let policy = common::all(OperatorConfig::named("replace"));
+    let text = b"write to jane@example.com today";
+    let (mut stream, mut made) = (policy.stream(Sink::Client), Edits::default());
+    stream.push_edits(text, &mut made);
+    stream.finish_edits(&mut made);
+    let (mut at, mut out) = (0, Vec::new());
+    for edit in &made.edits {
+        match edit.put.clone() {
+            Some(put) => out.extend_from_slice(&made.text[put]),
+            None => out.extend_from_slice(&text[at..at + edit.bytes]),
+        }
+        at += edit.bytes;
+    }
+    assert_eq!((at, out.as_slice()), (text.len(), &b"write to <EMAIL_ADDRESS> today"[..]));
+}

@@ -156,7 +156,7 @@ impl Default for Limits {
 pub enum Step {
     /// There may be more output: deal with this one and call again.
     More,
-    /// All of the input is used and all of its output given out.
+    /// All of the input is used and all of its output given out, with this step.
     Drained,
 }
 

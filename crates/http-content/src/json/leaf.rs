@@ -1,7 +1,7 @@
 //! Names and values of a document, masked.
 
-use super::Walker;
 use super::token::{Cursor, Name};
+use super::{KNOWN_NAMES, MAX_KNOWN, Walker};
 use crate::escape::{JsonText, Writing, decode};
 use crate::eyes::Outs;
 use crate::nested;
@@ -56,17 +56,23 @@ impl Walker {
 
     pub(super) fn mask_name(&mut self, name: Name, cursor: &mut Cursor<'_>, outs: &mut Outs<'_>) {
         let raw = cursor.slice(name.start, name.end);
-        let policy = &self.eyes.policy;
-        let lanes = self.eyes.lanes();
-        if !lanes.into_iter().any(|sink| policy.may_mask(sink, b"", raw)) && !name.escapes {
+        let slot = slot(raw);
+        if self.known.get(slot).is_some_and(|known| known == raw && !raw.is_empty()) {
             return;
         }
+        let policy = &self.eyes.policy;
         let text = self.leaf.decoded_name(raw, name.escapes);
         let found = |sink| {
             let mut out = Vec::new();
             policy.mask_text(sink, text, &mut out, &mut Receipt::new()) == Outcome::Replaced
         };
         if !self.eyes.lanes().any(found) {
+            if raw.len() <= MAX_KNOWN
+                && let Some(known) = self.known.get_mut(slot)
+            {
+                known.clear();
+                known.extend_from_slice(raw);
+            }
             return;
         }
         let buffer = cursor.buffer;
@@ -213,6 +219,13 @@ impl Walker {
             by_rule(rule.operator(sink), raw, out, receipt)
         });
     }
+}
+
+/// Where a name is remembered.
+fn slot(name: &[u8]) -> usize {
+    let at = |i: usize| name.get(i).map_or(0, |b| usize::from(*b));
+    let last = at(name.len().wrapping_sub(1));
+    (name.len() * 7 + at(0) * 3 + at(name.len() / 2) * 5 + last) % KNOWN_NAMES
 }
 
 /// What a path rule makes of a value.

@@ -29,6 +29,10 @@ pub const MAX_NUMBER: usize = 1024;
 /// Most white space between a name and its value, in bytes.
 pub const MAX_GAP: usize = 1024;
 
+/// How many harmless names are remembered, and how long they may be, in bytes.
+const KNOWN_NAMES: usize = 64;
+const MAX_KNOWN: usize = 40;
+
 /// What may come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expect {
@@ -82,6 +86,8 @@ pub(crate) struct Walker {
     names: Vec<u8>,
     walk: PathWalk,
     paths: bool,
+    /// Names that were found harmless, each at its hash: names come again and again.
+    known: Vec<Vec<u8>>,
     root_rule: Option<usize>,
     leaf: leaf::Scratch,
     counts: Counts,
@@ -100,6 +106,7 @@ impl Walker {
             names: Vec::new(),
             walk: PathWalk::default(),
             paths: eyes.policy.has_path_rules(),
+            known: vec![Vec::new(); KNOWN_NAMES],
             root_rule: None,
             leaf: leaf::Scratch::default(),
             counts: Counts::default(),
