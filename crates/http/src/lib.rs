@@ -26,6 +26,7 @@
 //! Nothing here reads a token or writes to a disk: that is behind the [`gate`].
 
 mod answer;
+mod arguments;
 mod body;
 mod content;
 mod headers;

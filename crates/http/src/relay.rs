@@ -14,7 +14,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use identity::Secret;
-use policy::{Access, Action, Naming, Resource};
+use policy::{Access, Action, Argument, Naming, Resource};
 use records::Parameter;
 use terminal::frames;
 use tokio::sync::mpsc::UnboundedSender;
@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use crate::PROTOCOL;
 use crate::answer::{AnswerBody, Answering, Source};
+use crate::arguments::Arguments;
 use crate::body::{BODY_STALL, BodyError, RequestBody, linger};
 use crate::content::{Content, Kept, ask_plainly, forget_the_bytes, is_coded, looks};
 use crate::headers::{self, Introduction};
@@ -149,7 +150,10 @@ impl Connection {
             return Err(self.turned_away(parts, name.as_bytes(), Told::Coded).await);
         };
         let recorded = (short, kept.counts());
-        let exchange = self.submit(&session, &routed, parts, recorded, wish.is_some()).await?;
+        let readable = unread.is_none().then_some(judged.as_ref());
+        let arguments = Arguments::of(&parts.headers, parts.uri.query(), readable);
+        let exchange =
+            self.submit(&session, &routed, parts, recorded, (&arguments, wish.is_some())).await?;
         let running = Running::new(exchange, session);
         let body = match unread.take() {
             None => RequestBody::full(judged),
@@ -200,7 +204,7 @@ impl Connection {
         routed: &Routed<'_>,
         parts: &Parts,
         body: (Vec<u8>, Counted),
-        upgrades: bool,
+        (arguments, upgrades): (&Arguments, bool),
     ) -> Result<Exchange, Told> {
         let (class, access) = match upgrades {
             true => ("upgrade", Access::Write),
@@ -211,7 +215,15 @@ impl Connection {
         let resources: Vec<Resource<'_>> =
             names.map(|name| Resource { name, naming: Naming::Whole, access }).collect();
         let operation = parts.method.as_str();
-        let action = Action { resources: &resources, ..Action::plain(operation, class) };
+        let unread: Vec<&str> = arguments.unread.iter().map(String::as_str).collect();
+        let arguments: Vec<Argument<'_>> =
+            arguments.all.iter().map(|(name, value)| Argument { name, value }).collect();
+        let action = Action {
+            resources: &resources,
+            arguments: &arguments,
+            unread: &unread,
+            ..Action::plain(operation, class)
+        };
         let judgement = session.judge(&[action], Cow::Owned(operation.to_owned()), class);
         let (mut body, masked) = body;
         // What was short before it was decoded, or masked, may not be any more.

@@ -174,6 +174,42 @@ fn a_rule_denies_and_the_target_sees_nothing() {
 }
 
 #[test]
+fn rules_look_at_queries_fields_and_short_bodies() {
+    let policy = r#"
+        default = "deny"
+        [[rule]]
+        name = "no-debug"
+        effect = "deny"
+        when = { arguments = { "query.debug" = ["*"] } }
+        [[rule]]
+        name = "no-large-transfers"
+        effect = "deny"
+        when = { operations = ["POST"], arguments = { "body.amount" = { min = 1000 } } }
+        [[rule]]
+        name = "from-the-app"
+        effect = "allow"
+        when = { arguments = { "field.x-app" = ["billing"] } }
+    "#;
+    let rig = Rig::with(Plan { policy: policy.into(), ..Plan::default() });
+    let code = |args: &[&str], path: &str| {
+        let all =
+            [&["-o", "/dev/null", "-w", "%{http_code}", "-H", "X-App: billing"], args].concat();
+        rig.curl(&all, path).text()
+    };
+    let json = |body| ["-H", "Content-Type: application/json", "-d", body];
+    assert_eq!(code(&[], "/x?a=1"), "200");
+    assert_eq!(code(&["-H", "X-App: other"], "/x"), "403", "every occurrence must fit");
+    assert_eq!(code(&[], "/x?a=1&%64ebug"), "403");
+    assert_eq!(code(&json(r#"{"amount": 999.5}"#), "/x"), "200");
+    assert_eq!(code(&json(r#"{"amount": 1e3}"#), "/x"), "403");
+    assert_eq!(code(&json(r#"{"amount": 1, "amount": 2000}"#), "/x"), "403", "two readings");
+    assert_eq!(code(&["-d", "amount=5000"], "/x"), "403");
+    // What is not read before it is judged is taken for the worst.
+    assert_eq!(code(&["-d", &format!("note={}", "x".repeat(10_000))], "/x"), "403");
+    assert_eq!(rig.curl(&["-o", "/dev/null", "-w", "%{http_code}"], "/x").text(), "403");
+}
+
+#[test]
 fn what_breaks_is_told_apart() {
     let rig = Rig::with(Plan {
         target: |target| {
