@@ -5,8 +5,8 @@
 use proptest::prelude::*;
 use ssh_wire::WireError;
 use ssh_wire::sftp::{
-    Answer, Extension, MAX_CONTENT_BYTES, MAX_PACKET_BYTES, MAX_REQUESTS, Machine, Op, OpenFlags,
-    PERMISSION_DENIED, SftpError, Step,
+    Answer, Extension, MAX_ANSWER_BYTES, MAX_CONTENT_BYTES, MAX_PACKET_BYTES, MAX_REQUESTS,
+    Machine, Op, OpenFlags, PERMISSION_DENIED, SftpError, Step,
 };
 
 fn string(bytes: &[u8]) -> Vec<u8> {
@@ -217,6 +217,11 @@ fn what_breaks_the_protocol_is_an_error() {
     assert_eq!(begun().client(&number(0)), Err(WireError::Empty.into()));
     let long = [&number(MAX_PACKET_BYTES as u32 + 1)[..], &[17]].concat();
     assert!(matches!(begun().client(&long), Err(SftpError::TooLong(_))));
+    // An answer may be longer: names of a folder.
+    let list = [&number(MAX_PACKET_BYTES as u32 + 1)[..], &[104]].concat();
+    assert_eq!(begun().server(&list), Ok(Step::NeedMore));
+    let long = [&number(MAX_ANSWER_BYTES as u32 + 1)[..], &[104]].concat();
+    assert!(matches!(begun().server(&long), Err(SftpError::TooLong(_))));
     let mut machine = begun();
     for id in 0..MAX_REQUESTS as u32 {
         machine.client(&stat(id)).unwrap();

@@ -286,6 +286,20 @@ fn without_sftp_in_its_configuration_a_target_takes_none() {
 }
 
 #[test]
+fn folders_of_long_names_are_listed() {
+    let Some(sshd) = sshd() else { return };
+    let rig = Rig::with(&sshd, plan(ALLOW));
+    let dir = folder(&rig, "long");
+    for n in 0..250 {
+        std::fs::write(dir.join(format!("{n:0>255}")), "").unwrap();
+    }
+    let said = sftp(&rig, &[], &format!("ls -1 {}\n", dir.display()));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let listed = said.out.lines().filter(|line| line.len() > 255).count();
+    assert_eq!(listed, 250, "{}", said.err);
+}
+
+#[test]
 fn a_stream_that_is_no_sftp_ends_its_channel_and_no_other() {
     let Some(sshd) = sshd() else { return };
     let allow = Allow { sftp: true, exec: true, ..Allow::default() };

@@ -28,10 +28,14 @@ pub use answer::{Answer, Reply};
 pub use op::{Attributes, Extension, Op, OpenFlags, Request};
 pub use version::{EXTENSIONS, plain_version};
 
-/// The longest packet besides `WRITE` and `DATA`, in bytes (draft section 3: 34,000).
+/// The longest request besides `WRITE`, in bytes (draft section 3: 34,000).
 pub const MAX_PACKET_BYTES: usize = 34_000;
-/// The longest content of a `WRITE` or `DATA`, in bytes: what OpenSSH takes.
-pub const MAX_CONTENT_BYTES: u32 = 256 * 1024;
+/// The longest answer besides `DATA`, in bytes: what OpenSSH takes. Its server's lists of a
+/// hundred long names are beyond 34,000.
+pub const MAX_ANSWER_BYTES: usize = 256 * 1024;
+/// The longest content of a `WRITE` or `DATA`, in bytes. OpenSSH takes 256 KiB, asyncssh this. It
+/// is never gathered.
+pub const MAX_CONTENT_BYTES: u32 = 4 * 1024 * 1024;
 /// The most requests without an answer.
 pub const MAX_REQUESTS: usize = 1024;
 /// The longest handle, in bytes (draft section 6.3).
@@ -54,7 +58,7 @@ pub enum SftpError {
     /// A packet is not what its number promises.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// Longer than [`MAX_PACKET_BYTES`] or [`MAX_CONTENT_BYTES`].
+    /// Longer than [`MAX_PACKET_BYTES`], [`MAX_ANSWER_BYTES`] or [`MAX_CONTENT_BYTES`].
     #[error("an sftp packet has {0} bytes: too long")]
     TooLong(u64),
     /// A packet type that the sender does not send.
@@ -130,7 +134,9 @@ impl Machine {
         if let Some(content) = content(&mut self.client_content, buffer) {
             return Ok(content);
         }
-        let Some(framed) = frame(buffer, WRITE)? else { return Ok(Step::NeedMore) };
+        let Some(framed) = frame(buffer, WRITE, MAX_PACKET_BYTES)? else {
+            return Ok(Step::NeedMore);
+        };
         let packet = op::parse(framed.kind, framed.body, framed.content)?;
         match packet.op {
             Op::Init { .. } if self.begun => return Err(SftpError::Order),
@@ -153,7 +159,9 @@ impl Machine {
         if let Some(content) = content(&mut self.server_content, buffer) {
             return Ok(content);
         }
-        let Some(framed) = frame(buffer, DATA)? else { return Ok(Step::NeedMore) };
+        let Some(framed) = frame(buffer, DATA, MAX_ANSWER_BYTES)? else {
+            return Ok(Step::NeedMore);
+        };
         let packet = answer::parse(framed.kind, framed.body, framed.content)?;
         match packet.answer {
             Answer::Version { .. } if self.answered || !self.begun => return Err(SftpError::Order),
@@ -218,8 +226,9 @@ fn content<'a, P>(due: &mut u32, buffer: &'a [u8]) -> Option<Step<'a, P>> {
     Some(if piece.is_empty() { Step::NeedMore } else { Step::Content(piece) })
 }
 
-/// Finds the next packet; of one of type `streamed`, what is before its content.
-fn frame(buffer: &[u8], streamed: u8) -> Result<Option<Framed<'_>>, SftpError> {
+/// Finds the next packet, of at most so many bytes; of one of type `streamed`, what is before its
+/// content.
+fn frame(buffer: &[u8], streamed: u8, most: usize) -> Result<Option<Framed<'_>>, SftpError> {
     let Some((length, rest)) = buffer.split_first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_be_bytes(*length);
     let Some((&kind, body)) = rest.split_first() else {
@@ -230,7 +239,7 @@ fn frame(buffer: &[u8], streamed: u8) -> Result<Option<Framed<'_>>, SftpError> {
     }
     let size = usize::try_from(length).map_err(|_| SftpError::TooLong(length.into()))? - 1;
     if kind != streamed {
-        if size >= MAX_PACKET_BYTES {
+        if size >= most {
             return Err(SftpError::TooLong(length.into()));
         }
         let Some(body) = body.get(..size) else { return Ok(None) };

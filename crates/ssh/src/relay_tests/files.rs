@@ -352,6 +352,55 @@ async fn a_client_is_promised_no_extension_that_would_be_refused() {
     }
 }
 
+#[tokio::test]
+async fn a_client_that_speaks_a_later_version_gets_the_one_that_is_spoken_here() {
+    let mut rig = Rig::start(all()).await;
+    rig.open(0, 7, WINDOW, WINDOW).await;
+    let start = write::line_request(7, b"subsystem", true, b"sftp");
+    rig.client.send(start.clone()).await;
+    rig.target.expect(start).await;
+    rig.target.send(write::success(0)).await;
+    rig.client.expect(write::success(0)).await;
+    // WinSCP begins with 6; some servers would take it.
+    rig.say(&[0, 0, 0, 5, 1, 0, 0, 0, 6], 4096).await;
+    let home = sftp(REALPATH, 0, &[&string(b".")]);
+    rig.target.expect_stream(&[&[0, 0, 0, 5, 1, 0, 0, 0, 3], &home[..]].concat()).await;
+}
+
+#[tokio::test]
+async fn refusals_behind_a_content_that_does_not_end_are_bounded() {
+    let mut rig = Rig::start(all()).await;
+    rig.sftp(4096).await;
+    rig.file(1, b"/a", 1).await;
+    let request = read(2, b"h", 0, 1000);
+    rig.say(&request, 4096).await;
+    rig.target.expect_stream(&request).await;
+    let answer = sftp(DATA, 2, &[&string(&[b'x'; 1000])]);
+    rig.answer(&answer[..500], 4096).await;
+    rig.client.expect_stream(&answer[..500]).await;
+    // No refusal can stand inside of it, and the client asks on.
+    let client = rig.client.tx.clone().unwrap();
+    let (mut sent, mut refused) = (0, 0);
+    for id in 3..20_000 {
+        let remove = sftp(REMOVE, id, &[&string(b"/kept/x")]);
+        let packet = write::data(7, &remove).to_vec();
+        sent += remove.len();
+        if !timeout(MOMENT * 10, client.send(packet)).await.is_ok_and(|sent| sent.is_ok()) {
+            break;
+        }
+    }
+    // All that was taken is on record.
+    while rig.entries("command").len() > refused {
+        refused = rig.entries("command").len();
+        tokio::time::sleep(MOMENT * 2).await;
+    }
+    assert!(refused < 1000, "{refused} refusals wait, of {sent} bytes");
+    // They come behind it.
+    rig.answer(&answer[500..], 4096).await;
+    rig.client.expect_stream(&answer[500..]).await;
+    assert_eq!(rig.client.refusal().await, (3, 3));
+}
+
 /// Why the channel `0` ends: told on standard error, in front of the channel's end.
 async fn broken_off(rig: &mut Rig) -> String {
     let mut told = Vec::new();

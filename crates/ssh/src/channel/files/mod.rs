@@ -9,6 +9,7 @@ mod file;
 pub(super) mod flow;
 mod outcome;
 pub(super) mod paths;
+mod ruling;
 pub(super) mod scp;
 mod sftp;
 mod wish;
@@ -22,7 +23,7 @@ use gate::{Admitted, Draft, Exchange, JournalError, Keep, MAX_INLINE_TEXT, Relea
 use masking::Receipt;
 use records::{Response, Text};
 use ssh_wire::packet::{self, Packet, write};
-use ssh_wire::sftp::MAX_PACKET_BYTES;
+use ssh_wire::sftp::{MAX_ANSWER_BYTES, MAX_PACKET_BYTES};
 
 use super::{Channel, RETRY, Run, Shared, judge};
 use crate::refusal;
@@ -323,8 +324,11 @@ impl Transfer {
 
 /// What of it is more than the beginning of a packet: it counts as not taken, so that its sender
 /// can't go on for ever.
-fn excess(rest: &[u8]) -> usize {
-    rest.len().saturating_sub(MAX_PACKET_BYTES)
+fn excess(from: Side, rest: &[u8]) -> usize {
+    rest.len().saturating_sub(match from {
+        Side::Client => MAX_PACKET_BYTES,
+        Side::Target => MAX_ANSWER_BYTES,
+    })
 }
 
 /// A stream's next bytes behind those that did not make a packet yet.
@@ -398,7 +402,7 @@ impl Channel {
             }
         }
         let rest = transfer.rest(from);
-        let before = excess(rest);
+        let before = excess(from, rest);
         let stream = stream(rest, &data);
         let mut cx = Cx {
             shared,
@@ -417,7 +421,7 @@ impl Channel {
         let Cx { to_target, to_client, told, .. } = cx;
         let rest = transfer.rest(from);
         rest.extend_from_slice(stream.get(taken..).unwrap_or_default());
-        let after = excess(rest);
+        let after = excess(from, rest);
         let ledger = self.ledger(from);
         ledger.unparked(before);
         ledger.parked(after);

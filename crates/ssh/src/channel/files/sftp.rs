@@ -10,14 +10,15 @@ use gate::{Exchange, Release};
 use records::Response;
 use ssh_wire::sftp::{
     Answer, Attributes, Extension, Machine, OP_UNSUPPORTED, Op, OpenFlags, PERMISSION_DENIED,
-    Reply, Request, SftpError, Step, plain_version,
+    Reply, Request, SftpError, Step, VERSION, plain_version,
 };
 
 use super::file::{File, Opening};
 use super::flow::Room;
 use super::outcome::{name, response, status};
 use super::paths::Base;
-use super::{Asked, Cx, Ending, Wish, wish};
+use super::ruling::{About, Change, Open, Ruling, no_handle, once, refuse, refused};
+use super::{Asked, Cx, Ending, MAX_INSERTED_BYTES, Wish, wish};
 use crate::relay::End;
 use crate::side::Side;
 
@@ -26,10 +27,12 @@ const MAX_OPEN: usize = 256;
 /// Sizes of files that the target told of late, by path: some clients ask for no size once a file
 /// is open, and do not read on to its end.
 const MAX_TOLD: usize = 64;
-/// `SSH_FX_FAILURE`.
-const FAILURE: u32 = 4;
 /// The number of our own request, which is answered before any other goes on.
 const OWN_REQUEST: u32 = 0;
+/// `SSH_FXP_INIT` of [`VERSION`].
+const INIT: [u8; 9] = [0, 0, 0, 5, 1, 0, 0, 0, 3];
+/// What an answer that waits takes of memory beside its bytes.
+const INSERTED_OVERHEAD: usize = 128;
 /// `SSH_FXP_REALPATH` of `.` under [`OWN_REQUEST`].
 const WHERE: [u8; 14] = [0, 0, 0, 10, 16, 0, 0, 0, 0, 0, 0, 0, 1, b'.'];
 
@@ -38,41 +41,6 @@ enum Home {
     Unasked,
     Asked,
     Is(Base),
-}
-
-/// A request without an answer.
-enum Open {
-    /// Ours.
-    Home,
-    /// Of the session's own.
-    Session,
-    /// A file or directory to be opened.
-    Opening(Box<Opening>),
-    /// About an open one, by its command's number.
-    On(u64, About),
-    /// The end of an open one.
-    Close(u64),
-    /// A command with one answer; with what it changes of an open file.
-    Once(Box<Exchange>, Option<Change>),
-    /// As that: a file's attributes by its path.
-    Stat(Box<Exchange>, Vec<u8>),
-}
-
-/// What a request wants of an open file.
-#[derive(Clone, Copy)]
-enum About {
-    Read { offset: u64 },
-    Write,
-    List,
-    Attributes,
-    Other,
-}
-
-/// What an operation does to an open file.
-#[derive(Clone, Copy)]
-enum Change {
-    Size(u64, u64),
-    Content(u64),
 }
 
 /// Where content goes.
@@ -99,12 +67,7 @@ pub(super) struct Sftp {
     download: Content,
     /// Answers of ours that wait for the end of a content.
     inserted: Vec<(Release, Vec<u8>)>,
-}
-
-/// What is to happen to a request.
-enum Ruling {
-    Pass(Open),
-    Refuse { code: u32, text: String, release: Release },
+    inserted_bytes: u64,
 }
 
 fn client(error: SftpError) -> End {
@@ -129,12 +92,14 @@ impl Sftp {
             upload: Content::Withheld,
             download: Content::Withheld,
             inserted: Vec::new(),
+            inserted_bytes: 0,
         }
     }
 
-    /// Whether nothing can be judged yet.
+    /// Whether the client's requests wait: nothing can be judged yet, or as many answers of ours
+    /// wait as may.
     pub(super) fn waits(&self) -> bool {
-        matches!(self.home, Home::Asked)
+        matches!(self.home, Home::Asked) || self.inserted_bytes >= MAX_INSERTED_BYTES
     }
 
     fn base(&self) -> &Base {
@@ -180,8 +145,12 @@ impl Sftp {
         span: (usize, usize),
         cx: &mut Cx<'_>,
     ) -> Result<(), End> {
-        if let Op::Init { .. } = request.op {
-            cx.pass_up(cx.own.number, &cx.own.admitted.clone(), span);
+        if let Op::Init { version } = request.op {
+            match version {
+                VERSION => cx.pass_up(cx.own.number, &cx.own.admitted.clone(), span),
+                // The server is to choose what is followed here.
+                _ => cx.ask_target(INIT.to_vec()),
+            }
             return self.ask_home(cx);
         }
         match self.judge(&request.op, cx)? {
@@ -205,7 +174,10 @@ impl Sftp {
                 }
                 match self.machine.between_answers() {
                     true => cx.insert(release, answer.to_vec()),
-                    false => self.inserted.push((release, answer.to_vec())),
+                    false => {
+                        self.inserted_bytes += (answer.len() + INSERTED_OVERHEAD) as u64;
+                        self.inserted.push((release, answer.to_vec()));
+                    }
                 }
             }
         }
@@ -355,6 +327,7 @@ impl Sftp {
                 }
             }
             if self.machine.between_answers() {
+                self.inserted_bytes = 0;
                 for (release, answer) in self.inserted.drain(..) {
                     cx.insert(release, answer);
                 }
@@ -571,30 +544,4 @@ impl Sftp {
         endings.sort_by_key(|ending| ending.exchange.number());
         endings
     }
-}
-
-fn once(wish: Wish, code: u32, change: Option<Change>, cx: &mut Cx<'_>) -> Result<Ruling, End> {
-    Ok(match cx.ask("sftp", wish)? {
-        Asked::Yes(exchange) => Ruling::Pass(Open::Once(exchange, change)),
-        no => refused(no, code),
-    })
-}
-
-fn refused(asked: Asked, code: u32) -> Ruling {
-    match asked {
-        Asked::No { release, text, denied } => {
-            Ruling::Refuse { code: if denied { code } else { FAILURE }, text, release }
-        }
-        // Not asked with one.
-        Asked::Yes(exchange) => Ruling::Pass(Open::Once(exchange, None)),
-    }
-}
-
-fn refuse(code: u32, text: &str, cx: &Cx<'_>) -> Ruling {
-    Ruling::Refuse { code, text: text.to_owned(), release: cx.own.release.clone() }
-}
-
-/// A handle that the target did not give, or that is closed.
-fn no_handle(cx: &Cx<'_>) -> Ruling {
-    refuse(FAILURE, "greffier: no such handle is open", cx)
 }
