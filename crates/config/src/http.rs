@@ -32,6 +32,9 @@ const MAX_IDLE_CONNECTIONS: usize = 10_000;
 pub struct Listener {
     /// TLS towards clients; none: plain text, on a loopback address only.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Issuers that clients without a token are told of: all that are configured, unless
+    /// `tell_issuers = false`.
+    pub authorization_servers: Vec<String>,
     /// How long a client may take for TLS, and for the head of a request.
     pub head_timeout: Duration,
     /// Most sessions at once.
@@ -47,6 +50,7 @@ pub(crate) struct Listen {
     pub(crate) address: Option<String>,
     tls: Option<TlsFiles>,
     allow_plain_text: bool,
+    tell_issuers: Option<bool>,
     head_timeout: Option<Span>,
     max_sessions: Option<usize>,
     session_idle: Option<Span>,
@@ -104,6 +108,7 @@ pub(crate) fn listener(
     path: &str,
     base: &Path,
     loopback: bool,
+    issuers: Option<&identity::Config>,
     section: &Listen,
 ) -> Option<Listener> {
     let before = document.count();
@@ -114,8 +119,11 @@ pub(crate) fn listener(
         let message = format!("must be 1 to {MAX_MAX_SESSIONS}");
         document.problem(format!("{path}.max_sessions"), message);
     }
+    let told = issuers.filter(|_| section.tell_issuers != Some(false));
+    let told = told.map(|config| config.issuers.values().map(|it| it.iss.clone()).collect());
     (document.count() == before).then(|| Listener {
         tls,
+        authorization_servers: told.unwrap_or_default(),
         head_timeout: section.head_timeout.map_or(http_proxy::HEAD_TIMEOUT, |span| span.0),
         max_sessions,
         session_idle: section.session_idle.map_or(http_proxy::SESSION_IDLE, |span| span.0),

@@ -287,7 +287,8 @@ impl<'a> Reader<'a> {
             http_proxy::PROTOCOL => {
                 let section: crate::http::Listen = self.document.read(path, value)?;
                 let loopback = address.is_none_or(|address| address.ip().is_loopback());
-                crate::http::listener(&mut self.document, path, &self.base, loopback, &section)
+                let (document, issuers) = (&mut self.document, self.issuers.as_ref());
+                crate::http::listener(document, path, &self.base, loopback, issuers, &section)
                     .map(Protocol::Http)
             }
             _ => None,

@@ -106,6 +106,7 @@ impl Loaded {
         http_proxy::Config {
             targets: self.targets.http.clone(),
             tls: own.tls.clone(),
+            authorization_servers: own.authorization_servers.clone(),
             head_timeout: own.head_timeout,
             max_sessions: own.max_sessions,
             session_idle: own.session_idle,

@@ -31,6 +31,7 @@ mod body;
 mod content;
 mod headers;
 pub mod mcp;
+mod metadata;
 mod pool;
 mod problem;
 mod proxy;

@@ -49,6 +49,9 @@ pub struct Config {
     pub targets: Vec<Arc<Target>>,
     /// TLS towards clients; none: plain text, for clients on this host.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Where clients may get tokens: issuers, told to those that have none (RFC 9728). Empty: they
+    /// are not told.
+    pub authorization_servers: Vec<String>,
     /// See [`HEAD_TIMEOUT`].
     pub head_timeout: Duration,
     /// See [`MAX_SESSIONS`].
@@ -63,6 +66,7 @@ impl Config {
         Config {
             targets,
             tls: None,
+            authorization_servers: Vec::new(),
             head_timeout: HEAD_TIMEOUT,
             max_sessions: MAX_SESSIONS,
             session_idle: SESSION_IDLE,

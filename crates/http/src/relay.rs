@@ -27,6 +27,7 @@ use crate::body::{BODY_STALL, BodyError, RequestBody, linger};
 use crate::content::{Content, Kept, ask_plainly, forget_the_bytes, is_coded, looks};
 use crate::headers::{self, Introduction};
 use crate::mcp::{self, McpAnswer};
+use crate::metadata;
 use crate::pool::{self, Connected};
 use crate::problem::{Challenge, Told};
 use crate::proxy::Inner;
@@ -80,16 +81,26 @@ pub(crate) struct Begun<'a> {
 impl Connection {
     /// Answers a request, whatever becomes of it.
     pub(crate) async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
-        match self.try_answer(request).await {
+        let mut request = request;
+        let wish = upgrade::wish(&mut request);
+        let (parts, body) = request.into_parts();
+        let servers = &self.inner.config.authorization_servers;
+        if let Some(response) = metadata::answer(self.secure, &parts, servers) {
+            return response;
+        }
+        let url = metadata::url(self.secure, &parts).filter(|_| !servers.is_empty());
+        match self.try_answer(parts, body, wish).await {
             Ok(response) => response,
-            Err(told) => told.response(None),
+            Err(told) => told.response(url.as_deref()),
         }
     }
 
-    async fn try_answer(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Told> {
-        let mut request = request;
-        let wish = upgrade::wish(&mut request);
-        let (mut parts, body) = request.into_parts();
+    async fn try_answer(
+        &self,
+        mut parts: Parts,
+        body: Incoming,
+        wish: Option<Wish>,
+    ) -> Result<Response<AnswerBody>, Told> {
         let mut unread = Some(body);
         match self.begin(&mut parts, &mut unread, wish).await {
             Ok(begun) => {

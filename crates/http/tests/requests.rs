@@ -138,6 +138,23 @@ fn who_has_no_good_token_is_told_how_and_on_record() {
 }
 
 #[test]
+fn who_has_no_token_is_told_where_to_get_one() {
+    let rig = Rig::with(Plan {
+        config: |config| config.authorization_servers = vec!["https://id.example.org".into()],
+        ..Plan::default()
+    });
+    let ask = |path: &str| Said::of(curl().arg("-i").arg(rig.url(path))).text();
+    let told = ask("/mcp/x");
+    let (_, rest) = told.split_once("resource_metadata=\"").unwrap();
+    let (url, _) = rest.split_once('"').unwrap();
+    assert_eq!(url, rig.url("/.well-known/oauth-protected-resource/mcp/x"));
+    let metadata = Said::of(curl().arg(url)).json();
+    assert_eq!(metadata["resource"], rig.url("/mcp/x"));
+    assert_eq!(metadata["authorization_servers"], json!(["https://id.example.org"]));
+    assert!(ask("/.well-known/oauth-protected-resourceful").starts_with("HTTP/1.1 401"));
+}
+
+#[test]
 fn a_rule_denies_and_the_target_sees_nothing() {
     let policy = r#"
         default = "allow"
