@@ -18,11 +18,11 @@ fn listing(mail: usize) -> String {
     let mut out = String::from("{\"items\":[");
     for n in 0..12_000 {
         let who = if n % mail == 0 { "jane@example.com" } else { "nobody in particular" };
-        let _ = write!(
+        let _ = writeln!(
             out,
             "{{\"id\":{n},\"uid\":\"6f1c{n:04x}-77aa-4b0e-9d6a-00f3c0{n:06x}\",\"name\":\"service-{n}\",\
              \"created_at\":\"2026-07-28T10:{:02}:{:02}Z\",\"labels\":{{\"app\":\"web\",\"tier\":\"front end\"}},\
-             \"owner\":\"{who}\",\"replicas\":{},\"ready\":true,\"load\":{}.25,\"note\":null}},\n",
+             \"owner\":\"{who}\",\"replicas\":{},\"ready\":true,\"load\":{}.25,\"note\":null}},",
             n / 60 % 60,
             n % 60,
             n % 7,

@@ -3,10 +3,10 @@
 use crate::error::{ContentError, Sides};
 use crate::eyes::{Counts, Eyes, Outs, TextMask};
 use crate::form::Form;
-use crate::json::Walker;
+use crate::json::{MAX_GAP, MAX_NAME, MAX_STRING, Walker};
 use crate::media::{Charset, Kind};
-use crate::multipart::Multipart;
-use crate::sse::Events;
+use crate::multipart::{MAX_PART_HEAD, Multipart};
+use crate::sse::{Events, MAX_EVENT};
 use masking::{Policy, Receipt, Sink};
 use std::sync::Arc;
 
@@ -29,6 +29,33 @@ pub(crate) struct Part {
     eyes: Eyes,
     inner: Inner,
     counts: Counts,
+    /// The first bytes, which tell a charset nobody declared.
+    head: Head,
+}
+
+/// How many bytes of a text tell its charset.
+const HEAD: usize = 4;
+
+/// The first bytes of a text.
+struct Head {
+    bytes: [u8; HEAD],
+    seen: usize,
+    /// A NUL tells something: the type says that it is text.
+    nul: bool,
+}
+
+impl Head {
+    /// Whether a text that begins so may be UTF-16 or UTF-32: a byte order mark
+    /// (no UTF-8 text begins so), or a NUL among the first four (RFC 4627 section 3).
+    fn is_wide(&mut self, piece: &[u8]) -> bool {
+        for b in piece {
+            let Some(place) = self.bytes.get_mut(self.seen) else { break };
+            *place = *b;
+            self.seen += 1;
+        }
+        let head = self.bytes.get(..self.seen).unwrap_or_default();
+        matches!(head, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) || self.nul && head.contains(&0)
+    }
 }
 
 enum Inner {
@@ -83,6 +110,24 @@ impl BodyMasker {
     #[must_use]
     pub fn changes(&self, sink: Sink) -> bool {
         self.part.eyes.wants(sink)
+    }
+
+    /// Most bytes held back between two pushes, of the body; what is held is at
+    /// most twice as much where client and record are masked apart. The named
+    /// limits of this crate make it up; a [`StreamMasker`](masking::StreamMasker)
+    /// holds up to [`MAX_OPERAND`](masking::MAX_OPERAND) of a key, or a line of
+    /// [`MAX_CUSTOM_LINE`](masking::MAX_CUSTOM_LINE).
+    #[must_use]
+    pub fn max_held(&self) -> usize {
+        let text = masking::MAX_OPERAND.max(masking::MAX_CUSTOM_LINE);
+        let document = MAX_NAME + 2 * MAX_GAP + MAX_STRING + text;
+        match &self.part.inner {
+            Inner::Pass => 0,
+            Inner::Text(_) | Inner::Unknown { .. } => text,
+            Inner::Json(_) | Inner::Form(_) | Inner::Sniff { .. } => document,
+            Inner::Events(_) => MAX_EVENT + document,
+            Inner::Multipart(_) => MAX_PART_HEAD.max(MAX_EVENT) + document,
+        }
     }
 
     /// Takes the next piece; appends what is certain by now.
@@ -165,13 +210,17 @@ impl Part {
             Kind::Binary => Inner::Text(TextMask::new(&eyes)),
             Kind::Text => Inner::Sniff { unknown: false },
         };
-        Ok(Self { eyes, inner, counts: Counts::default() })
+        let seen = if *kind == Kind::Binary { HEAD } else { 0 };
+        let head = Head { bytes: [0; HEAD], seen, nul: *kind != Kind::Unknown };
+        Ok(Self { eyes, inner, counts: Counts::default(), head })
     }
 
     /// Text, whatever it looks like.
     pub(crate) fn text(eyes: Eyes) -> Self {
         let inner = Inner::Text(TextMask::new(&eyes));
-        Self { eyes, inner, counts: Counts::default() }
+        // Searched as bytes, so its head tells nothing.
+        let head = Head { bytes: [0; HEAD], seen: HEAD, nul: false };
+        Self { eyes, inner, counts: Counts::default(), head }
     }
 
     pub(crate) fn counts(&self, all: &mut Counts) {
@@ -191,6 +240,10 @@ impl Part {
     }
 
     pub(crate) fn push(&mut self, piece: &[u8], outs: &mut Outs<'_>) -> Result<(), ContentError> {
+        let told = matches!(self.inner, Inner::Pass);
+        if !told && self.head.seen < HEAD && self.head.is_wide(piece) {
+            return Err(ContentError::Charset);
+        }
         let mut masked = self.masked_sides(piece, outs);
         self.take(piece, &mut masked)
     }

@@ -20,6 +20,9 @@ fn values_are_masked_where_they_lie() {
         (r#"{"jane@example.com":1}"#, r#"{"<EMAIL_ADDRESS>":1}"#),
         (r#"{"a":"jane\u0040example.com"}"#, r#"{"a":"<EMAIL_ADDRESS>"}"#),
         (r#"{"password":"hunter"}"#, r#"{"password":"<AUTH_SECRET>"}"#),
+        (r#"{"password":"\"hun\nter\\\"x"}"#, r#"{"password":"<AUTH_SECRET>"}"#),
+        (r#"{"password":"ab cd, ef"}"#, r#"{"password":"<AUTH_SECRET>"}"#),
+        (r#"{"password":null,"b":""}"#, r#"{"password":null,"b":""}"#),
         (r#"{"password" : [ "hunter" ] }"#, r#"{"password" : [ "<AUTH_SECRET>" ] }"#),
         (r#"{"pass\u0077ord":"hunter"}"#, r#"{"pass\u0077ord":"<AUTH_SECRET>"}"#),
         (

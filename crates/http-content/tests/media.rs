@@ -161,6 +161,26 @@ fn text_and_what_is_none() {
 }
 
 #[test]
+fn a_wide_charset_is_refused() {
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    for kind in [Kind::Json, Kind::Text, Kind::Form, Kind::EventStream, Kind::Ndjson] {
+        for text in ["\u{feff}[\"jane@example.com\"]", "[\"jane@example.com\"]"] {
+            let body = wide(text);
+            for size in [1, 2, 3, body.len()] {
+                let cut = in_pieces(&kind, &all(), body.chunks(size));
+                assert_eq!(cut, Err(ContentError::Charset), "{kind:?} {size}");
+            }
+        }
+    }
+    let marked = wide("\u{feff}jane@example.com");
+    assert_eq!(in_pieces(&Kind::Unknown, &all(), [&marked[..]]), Err(ContentError::Charset));
+    let declared = BodyMasker::new(&Kind::Text, Charset::Utf16, &all(), Sides::Both);
+    assert!(matches!(declared, Err(ContentError::Charset)));
+    let nothing = std::sync::Arc::new(masking::Policy::empty());
+    assert!(BodyMasker::new(&Kind::Text, Charset::Utf16, &nothing, Sides::Both).is_ok());
+}
+
+#[test]
 fn a_policy_that_masks_nothing_changes_nothing() {
     let nothing = std::sync::Arc::new(masking::Policy::empty());
     fn new(kind: &Kind, policy: &std::sync::Arc<masking::Policy>, sides: Sides) -> BodyMasker {

@@ -160,6 +160,47 @@ impl Policy {
         Outcome::Replaced
     }
 
+    /// Masks a value with its name: what is found is what would be found in
+    /// `"name": "value"`, and what the name alone says is a password is one as a
+    /// whole, whatever it is made of. `room` is for reuse.
+    pub fn mask_named(
+        &self,
+        sink: Sink,
+        (name, value): (&[u8], &[u8]),
+        room: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        receipt: &mut Receipt,
+    ) -> Outcome {
+        if name.is_empty() {
+            return self.mask_text(sink, value, out, receipt);
+        }
+        room.clear();
+        room.push(b'"');
+        room.extend_from_slice(name);
+        room.extend_from_slice(b"\": \"");
+        let start = room.len();
+        let odd = |b: &u8| matches!(b, b'"' | b'\\' | b'\n');
+        if is_password(name) && value.iter().any(odd) {
+            // In the value these would end it for the detector.
+            room.extend(value.iter().map(|b| if odd(b) { b'x' } else { *b }));
+            room.push(b'"');
+            let found = self.find(room, self.wanted(sink));
+            let whole = found.iter().find(|f| f.entity == Entity::AuthSecret && f.start == start);
+            if let Some(f) = whole {
+                self.put(sink, f.entity, f.score, value, out);
+                receipt.scanned += 1;
+                receipt.masked += 1;
+                receipt.add(f.entity);
+                return Outcome::Replaced;
+            }
+            room.truncate(start);
+        }
+        room.extend_from_slice(value);
+        let end = room.len();
+        room.push(b'"');
+        self.mask_part(sink, room, start..end, out, receipt)
+    }
+
     /// Masks a value that carries another one in some encoding (base64, percent
     /// signs): if anything is found in `decoded`, all of `value` is masked, with
     /// the operator for what was found first (`mask` overwrites all of it,

@@ -189,7 +189,7 @@ impl Walker {
                 return true;
             }
             masked.clear();
-            if !in_context(policy, sink, (name, value), text, masked, receipt) {
+            if policy.mask_named(sink, (name, value), text, masked, receipt) == Outcome::Same {
                 return false;
             }
             out.push(b'"');
@@ -270,8 +270,7 @@ pub(crate) fn mask_value(
     masked: &mut Vec<u8>,
     receipt: &mut Receipt,
 ) -> bool {
-    let plain = in_context(policy, sink, named, text, masked, receipt);
-    if !plain {
+    if policy.mask_named(sink, named, text, masked, receipt) == Outcome::Same {
         return nested::mask(policy, sink, named.1, masked, receipt);
     }
     let mut whole = Vec::new();
@@ -279,29 +278,6 @@ pub(crate) fn mask_value(
         *masked = whole;
     }
     true
-}
-
-/// Masks a value with its name before it: `"name": "value"`.
-fn in_context(
-    policy: &Policy,
-    sink: Sink,
-    (name, value): (&[u8], &[u8]),
-    text: &mut Vec<u8>,
-    out: &mut Vec<u8>,
-    receipt: &mut Receipt,
-) -> bool {
-    if name.is_empty() {
-        return policy.mask_text(sink, value, out, receipt) == Outcome::Replaced;
-    }
-    text.clear();
-    text.push(b'"');
-    text.extend_from_slice(name);
-    text.extend_from_slice(b"\": \"");
-    let start = text.len();
-    text.extend_from_slice(value);
-    let end = text.len();
-    text.push(b'"');
-    policy.mask_part(sink, text, start..end, out, receipt) == Outcome::Replaced
 }
 
 /// Longest number that is written out, in digits.
