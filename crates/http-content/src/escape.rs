@@ -1,5 +1,6 @@
 //! Text inside other text: JSON's escapes, and percent signs.
 
+use base64::Engine as _;
 use memchr::{memchr, memchr2};
 
 /// One thing that stands for up to four bytes.
@@ -126,6 +127,78 @@ fn hex4(digits: Option<&[u8]>) -> Option<u32> {
     Some(code)
 }
 
+/// Base64 inside a JSON string (RFC 4648 sections 4 and 5; lines as in MIME):
+/// four letters are a unit. What is no base64 stands for itself, and the next
+/// four letters begin behind it; so `data:` URLs are read too.
+pub(crate) struct JsonBase64;
+
+impl Writing for JsonBase64 {
+    fn special(raw: &[u8]) -> Option<usize> {
+        (!raw.is_empty()).then_some(0)
+    }
+
+    fn unit(raw: &[u8], last: bool) -> Option<Unit> {
+        let (mut at, mut letters, mut bits) = (0, 0, 0u32);
+        while letters < 4 {
+            let rest = raw.get(at..).unwrap_or_default();
+            let (n, b) = match rest.first() {
+                None if last => break,
+                None => return None,
+                Some(b'\\') => {
+                    let unit = JsonText::unit(rest, last)?;
+                    // Of what is more than one byte, none is base64.
+                    (unit.raw, unit.bytes().first().copied().filter(|_| unit.stands_for == 1))
+                }
+                Some(b) => (1, Some(*b)),
+            };
+            match b {
+                // No unit stands for nothing, so a line's end goes with what follows.
+                Some(b'\n' | b'\r') if at + n < MAX_LINES => at += n,
+                b => match b.and_then(sextet) {
+                    Some(six) => {
+                        bits = bits << 6 | six;
+                        letters += 1;
+                        at += n;
+                    }
+                    None if letters == 0 => {
+                        return Some(Unit::byte(at + n, b.unwrap_or(b'?')));
+                    }
+                    None => break,
+                },
+            }
+        }
+        let bytes = (bits << (6 * (4 - letters)) << 8).to_be_bytes();
+        let bytes = [bytes.first(), bytes.get(1), bytes.get(2), None].map(|b| *b.unwrap_or(&0));
+        Some(match letters {
+            0 => Unit::byte(at, b'\n'),
+            1 => Unit::byte(at, b'?'),
+            n => Unit { raw: at, bytes, stands_for: n - 1 },
+        })
+    }
+
+    fn write(text: &[u8], out: &mut Vec<u8>) {
+        // Blanks fill it up: base64 may go on behind it, so it must not be padded.
+        let mut whole = text.to_vec();
+        whole.resize(text.len().div_ceil(3) * 3, b' ');
+        let coded = base64::engine::general_purpose::STANDARD.encode(&whole);
+        out.extend_from_slice(coded.as_bytes());
+    }
+}
+
+/// Most line ends before a unit, in bytes as written.
+const MAX_LINES: usize = 64;
+
+fn sextet(b: u8) -> Option<u32> {
+    Some(u32::from(match b {
+        b'A'..=b'Z' => b - b'A',
+        b'a'..=b'z' => b - b'a' + 26,
+        b'0'..=b'9' => b - b'0' + 52,
+        b'+' | b'-' => 62,
+        b'/' | b'_' => 63,
+        _ => return None,
+    }))
+}
+
 /// A form's name or value (WHATWG URL, section 5.1). A percent sign without
 /// two hex digits stands for itself.
 pub(crate) struct FormText;
@@ -237,6 +310,27 @@ mod tests {
         let mut back = Vec::new();
         decode::<JsonText>(&raw, &mut back);
         assert_eq!(back, text);
+    }
+
+    #[test]
+    fn base64_in_json() {
+        for (raw, text) in [
+            ("aGVsbG8gd29ybGQ=", &b"hello world="[..]),
+            ("aGVs\\nbG8\\/", b"hello?"),
+            ("aGVs\nbG8h", b"hello!"),
+            ("data:x;base64,aGVs", b"u\xab\x5a:?;m\xab\x1e\xeb,hel"),
+            ("\\u0061GVs-_-_", b"hel\xfb\xff\xbf"),
+            ("aGVsb", b"hel?"),
+            ("\n\n", b"\n"),
+            ("", b""),
+        ] {
+            let mut out = Vec::new();
+            decode::<JsonBase64>(raw.as_bytes(), &mut out);
+            assert_eq!(out, text, "{raw}");
+        }
+        let mut out = Vec::new();
+        JsonBase64::write(b"<IP>", &mut out);
+        assert_eq!(out, b"PElQPiAg");
     }
 
     #[test]

@@ -75,8 +75,10 @@
 //!   known type is text up to its first control character.
 //! * **Charsets** in which ASCII text has another form (UTF-16, UTF-7, EBCDIC…)
 //!   are refused: a declared charset must not hide a value.
-//! * **Compressed twice** is decoded; what is inside an archive, a PDF or a
-//!   base64 string of more than 64 KiB is not searched.
+//! * **Compressed twice** is decoded; what is inside an archive or a PDF is not
+//!   searched. Base64 of more than 64 KiB in a JSON string is masked inside, and
+//!   stays base64; percent signs and backslashes in such a string are not looked
+//!   through.
 //!
 //! # Libraries
 //!

@@ -88,6 +88,38 @@ fn long_strings_stream() {
 }
 
 #[test]
+fn long_base64_is_masked_inside() {
+    use base64::Engine as _;
+    let engine = base64::engine::general_purpose::STANDARD;
+    for pad in 0..3 {
+        let text = format!(
+            "{}{} jane@example.com {}",
+            "-".repeat(pad),
+            "some file's line\n".repeat(6000),
+            "and more of it\n".repeat(900)
+        );
+        let body = format!("{{\"blob\":\"{}\",\"n\":1}}", engine.encode(&text).replace('/', "\\/"));
+        let out = json(&body);
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let plain = engine.decode(value["blob"].as_str().unwrap()).unwrap();
+        let plain = String::from_utf8(plain).unwrap();
+        assert!(!plain.contains("jane") && plain.contains("<EMAIL_ADDRESS>"), "{pad}");
+        assert!(
+            plain.as_bytes().starts_with(&text.as_bytes()[..90_000])
+                && plain.ends_with("and more of it\n")
+        );
+        for size in [1000, MAX_STRING + 3] {
+            let cut = in_pieces(&Kind::Json, &all(), body.as_bytes().chunks(size)).unwrap();
+            assert!(cut.0 == out.as_bytes() && cut.1 == out.as_bytes(), "{pad} {size}");
+        }
+    }
+    let clean = format!("[\"{}\\n==\\ud83d\\ude00 x\"]", "QUJD\\/\\n".repeat(20_000));
+    assert_eq!(json(&clean), clean);
+    let mixed = format!("[\"{} jane@example.com\"]", "QUJD".repeat(20_000));
+    assert!(json(&mixed).ends_with(" <EMAIL_ADDRESS>\"]"));
+}
+
+#[test]
 fn client_and_record_have_their_own() {
     let body = br#"{"a":"jane@example.com","b":"plain"}"#;
     let (client, record) = whole(&Kind::Json, &both(), body);

@@ -19,8 +19,7 @@ pub(crate) use leaf::mask_value;
 /// Most objects and arrays inside one another.
 pub const MAX_DEPTH: usize = 128;
 /// Longest string that is held whole, in bytes as written. A longer one is
-/// masked while it streams: values inside it that are encoded once more are
-/// not found.
+/// masked while it streams; of what is encoded once more, only base64 is read.
 pub const MAX_STRING: usize = 64 * 1024;
 /// Longest name, in bytes as written.
 pub const MAX_NAME: usize = 16 * 1024;

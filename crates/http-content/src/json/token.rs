@@ -95,6 +95,9 @@ pub(super) fn inside(rest: &[u8], last: bool) -> (usize, bool) {
     }
 }
 
+/// Bytes of a long string without a blank that let it pass for base64.
+const BASE64_HEAD: usize = 64;
+
 /// What a value is, before it is masked.
 #[derive(Clone, Copy)]
 pub(super) struct Name {
@@ -313,7 +316,13 @@ impl Walker {
             }
             return Mode::Hidden;
         }
-        Mode::Long(Recode::new(&self.eyes))
+        // Base64 of any length has no blanks at its beginning.
+        let head = cursor.slice(cursor.at, cursor.at + BASE64_HEAD);
+        if head.contains(&b' ') {
+            Mode::Long(Recode::new(&self.eyes))
+        } else {
+            Mode::Long(Recode::with_base64(&self.eyes))
+        }
     }
 
     fn number(
