@@ -5,8 +5,8 @@
 use proptest::prelude::*;
 use ssh_wire::WireError;
 use ssh_wire::sftp::{
-    Answer, Extension, MAX_ANSWER_BYTES, MAX_CONTENT_BYTES, MAX_PACKET_BYTES, MAX_REQUESTS,
-    Machine, Op, OpenFlags, PERMISSION_DENIED, SftpError, Step,
+    Answer, EXTENSIONS, Extension, MAX_ANSWER_BYTES, MAX_CONTENT_BYTES, MAX_PACKET_BYTES,
+    MAX_REQUESTS, Machine, Op, OpenFlags, PERMISSION_DENIED, SftpError, Step, plain_version,
 };
 
 fn string(bytes: &[u8]) -> Vec<u8> {
@@ -239,6 +239,27 @@ fn what_breaks_the_protocol_is_an_error() {
 }
 
 proptest! {
+    /// What is promised once is promised as it stands.
+    #[test]
+    fn any_version_is_made_plain_once(
+        pairs in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..8),
+        tail in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let mut body = vec![2, 0, 0, 0, 3];
+        for (which, known) in pairs {
+            let name = if known { which.get(&EXTENSIONS) } else { &b"x@example"[..] };
+            body.extend([string(name), string(b"1")].concat());
+        }
+        body.extend(&tail);
+        let packet = string(&body);
+        if let Some(plain) = plain_version(&packet) {
+            prop_assert!(plain.len() < packet.len());
+            prop_assert_eq!(plain_version(&plain), None);
+            prop_assert_eq!(plain[..4].to_vec(), number(plain.len() as u32 - 4).to_vec());
+        }
+        let _any = plain_version(&tail);
+    }
+
     #[test]
     fn any_bytes_are_steps_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1_usize..20) {
         for side in [Side::Client, Side::Server] {
