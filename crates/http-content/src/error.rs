@@ -25,9 +25,6 @@ pub enum ContentError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The sender's: the multipart body breaks its own rules.
-    #[error("the multipart body is malformed: {0}")]
-    Multipart(&'static str),
     /// Ours: the masker was used after an error.
     #[error("the body was given up before")]
     GivenUp,
