@@ -56,6 +56,7 @@ fn every_mistake_is_told_with_its_place() {
         assert!(problems.contains(wanted), "{wanted}:\n{problems}");
     }
     let two = EXAMPLE.replace("path = \"/tools\"", "path = \"/billing\"");
-    let problems = folder().problems(&two).join("\n");
+    let env = [("BILLING_TOKEN", "canary-billing")];
+    let problems = folder().load(&two, &env).unwrap_err().to_string();
     assert!(problems.contains("is for the same requests as target.billing"), "{problems}");
 }
