@@ -37,6 +37,8 @@ pub struct Listener {
     pub authorization_servers: Vec<String>,
     /// How long a client may take for TLS, and for the head of a request.
     pub head_timeout: Duration,
+    /// How long a client may read nothing of what is there for it.
+    pub write_stall: Duration,
     /// Most sessions at once.
     pub max_sessions: usize,
     /// How long a session goes on without a request.
@@ -52,6 +54,7 @@ pub(crate) struct Listen {
     allow_plain_text: bool,
     tell_issuers: Option<bool>,
     head_timeout: Option<Span>,
+    write_stall: Option<Span>,
     max_sessions: Option<usize>,
     session_idle: Option<Span>,
 }
@@ -125,6 +128,7 @@ pub(crate) fn listener(
         tls,
         authorization_servers: told.unwrap_or_default(),
         head_timeout: section.head_timeout.map_or(http_proxy::HEAD_TIMEOUT, |span| span.0),
+        write_stall: section.write_stall.map_or(http_proxy::WRITE_STALL, |span| span.0),
         max_sessions,
         session_idle: section.session_idle.map_or(http_proxy::SESSION_IDLE, |span| span.0),
     })

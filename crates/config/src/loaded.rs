@@ -108,6 +108,7 @@ impl Loaded {
             tls: own.tls.clone(),
             authorization_servers: own.authorization_servers.clone(),
             head_timeout: own.head_timeout,
+            write_stall: own.write_stall,
             max_sessions: own.max_sessions,
             session_idle: own.session_idle,
         }

@@ -39,6 +39,7 @@ mod record;
 mod relay;
 mod running;
 mod sessions;
+mod stall;
 mod target;
 mod upgrade;
 mod uri;
@@ -49,6 +50,7 @@ pub use proxy::{Config, HEAD_TIMEOUT, MAX_FIELDS, MAX_HEAD_BYTES, MAX_STREAMS, P
 pub use record::{MEDIA, VOCABULARY};
 pub use relay::MAX_JUDGED_BODY;
 pub use sessions::{MAX_SESSIONS, SESSION_IDLE};
+pub use stall::WRITE_STALL;
 pub use target::{
     ANSWER_TIMEOUT, CONNECT_TIMEOUT, Credential, IDLE_CONNECTIONS, Route, Target, Upstream,
 };

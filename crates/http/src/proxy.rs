@@ -25,6 +25,7 @@ use crate::PROTOCOL;
 use crate::mcp::Memory;
 use crate::relay::{Connection, Job};
 use crate::sessions::{MAX_SESSIONS, SESSION_IDLE, Sessions};
+use crate::stall::{Patient, WRITE_STALL};
 use crate::target::Target;
 
 /// How long a client may take for TLS, and for the head of a request, unless configured.
@@ -54,6 +55,8 @@ pub struct Config {
     pub authorization_servers: Vec<String>,
     /// See [`HEAD_TIMEOUT`].
     pub head_timeout: Duration,
+    /// See [`WRITE_STALL`].
+    pub write_stall: Duration,
     /// See [`MAX_SESSIONS`].
     pub max_sessions: usize,
     /// See [`SESSION_IDLE`].
@@ -68,6 +71,7 @@ impl Config {
             tls: None,
             authorization_servers: Vec::new(),
             head_timeout: HEAD_TIMEOUT,
+            write_stall: WRITE_STALL,
             max_sessions: MAX_SESSIONS,
             session_idle: SESSION_IDLE,
         }
@@ -132,8 +136,8 @@ impl Proxy {
             async move { Ok::<_, Infallible>(connection.answer(request).await) }
         });
         let builder = self.builder();
-        let mut serving =
-            Box::pin(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+        let io = TokioIo::new(Patient::new(io, self.0.config.write_stall));
+        let mut serving = Box::pin(builder.serve_connection_with_upgrades(io, service));
         let (mut shutdown, mut working) = (pin!(shutdown), pin!(work(waiting)));
         let mut asked = false;
         let ended = loop {

@@ -223,6 +223,26 @@ fn attack_19_a_client_that_stalls_is_closed() {
 }
 
 #[test]
+fn attack_19_a_client_that_does_not_read_is_closed() {
+    let rig = Rig::with(Plan {
+        config: |config| config.write_stall = Duration::from_millis(500),
+        ..Plan::default()
+    });
+    let bearer = format!("Authorization: Bearer {}", rig.token("alice"));
+    let mut tcp = TcpStream::connect(("127.0.0.1", rig.port)).unwrap();
+    let head = format!("GET /sized?200000000 HTTP/1.1\r\nHost: x\r\n{bearer}\r\n\r\n");
+    tcp.write_all(head.as_bytes()).unwrap();
+    // Nothing is read: the answer is cut, and its outcome on record.
+    let begun = Instant::now();
+    while rig.entries_of("command").is_empty() && begun.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let (_, response) = rig.exchanges().pop().unwrap();
+    assert_eq!(response["outcome"], "cut", "{response}");
+    assert!(response["bytes"].as_u64().unwrap() < 100_000_000, "{response}");
+}
+
+#[test]
 fn attack_20_the_client_s_word_for_who_it_is_does_not_arrive() {
     let rig = Rig::start();
     let names = [
