@@ -32,7 +32,7 @@ impl Display {
         let cookie = rig::tools::sha256(&rig.token("display").into_bytes());
         let add = |name: &str| {
             let mut xauth = require(program("xauth", "xauth"))?;
-            xauth.arg("-qf").arg(&authority).args(["add", name, ".", &cookie[..32]]);
+            xauth.arg("-qf").arg(&authority).args(["add", name, ".", cookie.get(..32)?]);
             Some(good(&mut xauth))
         };
         // The server takes the cookie whatever display it is for; its own number comes later.
