@@ -51,6 +51,27 @@ pub fn python_script(name: &str) -> Result<Command, Error> {
     Ok(python)
 }
 
+/// The folder of asyncssh's sources with its own tests, of the version that [`python`] installs:
+/// its published source archive, fetched once into the cache folder.
+///
+/// # Errors
+/// As [`python`]; [`Error::Failed`] if it can't be fetched or unpacked.
+pub fn asyncssh_sources() -> Result<PathBuf, Error> {
+    let pip = python()?.join("pip");
+    let wanted = install::recipe("ssh-clients", &["requirements.txt"])?;
+    let wanted = wanted.lines().find(|line| line.starts_with("asyncssh==")).unwrap_or_default();
+    let (name, wanted) = (wanted.replace("==", "-"), wanted.to_owned());
+    let dir = install::once("asyncssh-sources", &wanted, |dir| {
+        let mut fetch = Command::new(pip);
+        fetch.args(["download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest"]);
+        output("pip download", fetch.arg(dir).arg(&wanted))?;
+        let mut tar = Command::new("tar");
+        tar.arg("-xzf").arg(dir.join(format!("{name}.tar.gz"))).arg("-C").arg(dir);
+        output("tar", &mut tar).map(drop)
+    })?;
+    Ok(dir.join(name))
+}
+
 /// The folder of OpenSSH's regression suite, as Debian packages it.
 ///
 /// # Errors
