@@ -128,7 +128,7 @@ impl Kept {
 
 /// Whether anything is looked for in what passes.
 pub(crate) fn looks(policy: &Policy) -> bool {
-    policy.scans(Sink::Client) || policy.scans(Sink::Record)
+    policy.scans(Sink::Client) || policy.scans(Sink::Record) || policy.has_path_rules()
 }
 
 /// Asks the target for what can be masked: all of it, in codings that can be taken off.

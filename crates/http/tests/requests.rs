@@ -307,3 +307,30 @@ fn what_must_not_be_seen_is_masked_both_ways() {
         assert_eq!(body, format!("{{\"asked\":\"{wanted}\",\"card\":\"{}\"}}", "*".repeat(19)));
     }
 }
+
+#[test]
+fn rules_by_json_path_hold_for_bodies_and_messages() {
+    let masking = r#"
+        version = 1
+        [[rule]]
+        name = "descriptions"
+        paths = ["$..description", "$.asked"]
+        client = { operator = "null" }
+    "#;
+    let rig = Rig::with(Plan { masking: masking.into(), ..Plan::default() });
+    let seen = rig.curl(&["-H", "Accept-Encoding: gzip"], "/gzip").json();
+    assert_eq!(seen, json!({"asked": null, "card": CARD}));
+    let recorded = String::from_utf8(rig.recorded(&rig.exchanges().pop().unwrap())).unwrap();
+    assert!(recorded.contains("\"asked\":null"), "{recorded}");
+    let rig = Rig::with(Plan {
+        masking: masking.into(),
+        target: |target| target.mcp = Some(http_proxy::mcp::Mcp::default()),
+        ..Plan::default()
+    });
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    let args = ["-H", "Content-Type: application/json", "-H", "X-Define: secret", "-d", list];
+    let seen = rig.curl(&args, "/asks").json();
+    assert_eq!(seen["result"]["tools"][0]["description"], json!(null), "{seen}");
+    let recorded = String::from_utf8(rig.recorded(&rig.exchanges().pop().unwrap())).unwrap();
+    assert!(recorded.contains("inputSchema") && !recorded.contains("secret"), "{recorded}");
+}

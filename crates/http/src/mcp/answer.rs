@@ -10,7 +10,7 @@ use mcp_wire::{Definition, Events, Id, InputRequest, Limits, List, Message, Requ
 use policy::{Access, Action, Naming, Resource};
 use records::Response;
 
-use super::request::mask;
+use super::request::masked;
 use super::{Mcp, class};
 use crate::body::BodyError;
 use crate::content::Pair;
@@ -154,9 +154,8 @@ impl McpAnswer {
                 true
             }
         };
-        let mut recorded = message.clone();
-        mask(&mut recorded, &self.policy, Sink::Record, &mut Receipt::default());
-        record.extend(recorded.to_bytes());
+        let kept = &mut Receipt::default();
+        record.extend(masked(message.clone(), &self.policy, Sink::Record, kept)?);
         record.push(b'\n');
         if !passes {
             return Ok(None);
@@ -164,8 +163,7 @@ impl McpAnswer {
         if answer.is_some() {
             return Ok(answer);
         }
-        mask(&mut message, &self.policy, Sink::Client, &mut self.receipt);
-        Ok(Some(message.to_bytes()))
+        Ok(Some(masked(message, &self.policy, Sink::Client, &mut self.receipt)?))
     }
 
     /// A server asks something of the client: a command in the other direction, on record.

@@ -109,7 +109,7 @@ impl Connection {
         let judgement = asked.judge(session, &self.inner.memory, routed.at);
         draft.text = Some(record::masked(policy, asked.text.as_bytes(), &mut masked));
         draft.text_bytes = asked.text.len() as u64;
-        let recorded = asked.recorded(policy, &mut masked);
+        let recorded = asked.recorded(policy, &mut masked)?;
         draft.masked = masked;
         let objects: Vec<Object>;
         if fits(&recorded) {

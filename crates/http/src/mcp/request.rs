@@ -1,12 +1,14 @@
 //! A client's message: read, checked against its headers, and told in the gate's words.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use gate::{Judgement, MAX_INLINE_TEXT, Session};
 use http::StatusCode;
 use http::header::{self, HeaderMap};
+use http_content::media::{Charset, Kind};
+use http_content::{BodyMasker, ContentError, Sides};
 use masking::{Outcome, Policy, Receipt, Sink};
 use mcp_wire::{
     Headers, Id, Leaf, Limits, Message, Method, check_headers, parse_one, version_over_http,
@@ -15,6 +17,7 @@ use policy::{Access, Action, Argument, Naming, Resource};
 
 use super::{Mcp, Memory, class};
 use crate::problem::Told;
+use crate::record;
 
 /// A message of a client that is fit to be judged.
 pub(crate) struct Asked {
@@ -103,16 +106,13 @@ impl Asked {
     /// The message as the record may keep it.
     pub(crate) fn recorded(
         &self,
-        policy: &Policy,
-        counts: &mut BTreeMap<Cow<'static, str>, u64>,
-    ) -> Vec<u8> {
-        let mut message = self.message.clone();
+        policy: &Arc<Policy>,
+        counts: &mut record::Counted,
+    ) -> Result<Vec<u8>, Told> {
         let mut receipt = Receipt::default();
-        mask(&mut message, policy, Sink::Record, &mut receipt);
-        for (entity, count) in receipt.counts() {
-            *counts.entry(policy.entity_name(entity).to_owned().into()).or_default() += count;
-        }
-        message.to_bytes()
+        let kept = masked(self.message.clone(), policy, Sink::Record, &mut receipt);
+        record::add(counts, record::counted(policy, &receipt));
+        kept.map_err(|_| Told::Coded)
     }
 
     /// The message as the target gets it.
@@ -126,25 +126,42 @@ pub(crate) fn fits(recorded: &[u8]) -> bool {
     recorded.len() <= MAX_INLINE_TEXT
 }
 
-/// Masks every text and number of a message, and its keys for the record.
-pub(super) fn mask(message: &mut Message, policy: &Policy, sink: Sink, receipt: &mut Receipt) {
-    if !policy.scans(sink) {
-        return;
-    }
-    let mut masked = |text: &str| {
+/// A message with every text and number masked, its keys for the record, and what path rules name:
+/// their root is the message.
+pub(super) fn masked(
+    mut message: Message,
+    policy: &Arc<Policy>,
+    sink: Sink,
+    receipt: &mut Receipt,
+) -> Result<Vec<u8>, ContentError> {
+    let mut text = |text: &str| {
         let mut out = Vec::new();
         match policy.mask_text(sink, text.as_bytes(), &mut out, receipt) {
             Outcome::Same => None,
             Outcome::Replaced => Some(String::from_utf8_lossy(&out).into_owned()),
         }
     };
-    message.for_each_leaf(|_, leaf| {
-        let (Leaf::Text(text) | Leaf::Number(text)) = leaf;
-        masked(text)
-    });
-    if sink == Sink::Record {
-        message.for_each_key(|_, key| masked(key));
+    if policy.scans(sink) {
+        message.for_each_leaf(|_, leaf| {
+            let (Leaf::Text(leaf) | Leaf::Number(leaf)) = leaf;
+            text(leaf)
+        });
+        if sink == Sink::Record {
+            message.for_each_key(|_, key| text(key));
+        }
     }
+    let bytes = message.to_bytes();
+    if !policy.paths_mask(sink) {
+        return Ok(bytes);
+    }
+    let sides = if sink == Sink::Client { Sides::Client } else { Sides::Record };
+    let mut masker = BodyMasker::new(&Kind::Json, Charset::Ascii, policy, sides)?;
+    let (mut client, mut kept) = (Vec::new(), Vec::new());
+    masker.push(&bytes, &mut client, &mut kept)?;
+    masker.finish(&mut client, &mut kept)?;
+    let counts = masker.counts();
+    receipt.merge(if sink == Sink::Client { &counts.client } else { &counts.record });
+    Ok(if sink == Sink::Client { client } else { kept })
 }
 
 /// A page that a browser shows may use a target only if it is ours, or named (DNS rebinding).
