@@ -33,7 +33,7 @@ pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
 /// Most clients that are not let in yet, unless configured.
 pub const MAX_UNAUTHENTICATED: usize = 100;
 /// How long last words may take to leave.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How long a client whose target can't be used may take to ask for something, and be told.
 const TELL_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -278,6 +278,10 @@ impl server::Handler for Handler {
     }
 
     async fn connection_packet(&mut self, packet: Vec<u8>) -> Result<(), russh::Error> {
-        self.inbox.send(packet).await.map_err(|_| russh::Error::Disconnect)
+        // Nobody listens once the session is over. An error here would end the connection with
+        // bytes unread, and a client that is reset loses the words that told it why; who ended
+        // the session says when the connection ends, by its switch.
+        let _over = self.inbox.send(packet).await;
+        Ok(())
     }
 }

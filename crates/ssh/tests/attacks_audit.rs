@@ -53,7 +53,8 @@ fn outcome(rig: &Rig) -> (Value, Value) {
 fn attack_35_a_lease_that_ends_stops_a_transfer_and_both_sides_are_told_why() {
     let Some(sshd) = sshd() else { return };
     let rig = Rig::start(&sshd);
-    let running = endless(&rig, &rig.token("alice"));
+    let token = rig.token("alice");
+    let running = endless(&rig, &token);
     let subject = "alice".to_owned();
     let alice = identity::Selector::Principal { issuer: rig.issuer.iss().to_owned(), subject };
     rig.verifier.leases().end(&alice, "left the company");
@@ -68,7 +69,7 @@ fn attack_35_a_lease_that_ends_stops_a_transfer_and_both_sides_are_told_why() {
     let recorded = response["bytes"].as_u64().unwrap();
     assert!(recorded >= bytes, "{recorded} of {bytes} bytes");
     // And the token that was good is not any more.
-    assert_ne!(rig.ssh(&["true"]).code, Some(0));
+    assert_ne!(Said::of(rig.program("ssh", &token).args(["gw", "true"])).code, Some(0));
     assert_eq!(rig.entries_of("auth_failure")[0]["cause"], "revoked");
 }
 
@@ -86,7 +87,8 @@ fn attack_35_a_token_that_expires_stops_a_transfer() {
     assert!(end["reason"].as_str().unwrap().contains("expired"), "{end}");
 }
 
-/// The processes below this one.
+/// The processes below this one, a parent before its children: killed in this order, no server
+/// lives to tell how its command ended.
 fn below(pid: u32) -> Vec<i32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -94,8 +96,8 @@ fn below(pid: u32) -> Vec<i32> {
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
         let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
         if parent.and_then(|parent| parent.parse().ok()) == Some(pid) {
-            found.extend(below(child.unsigned_abs()));
             found.push(child);
+            found.extend(below(child.unsigned_abs()));
         }
     }
     found
