@@ -4,14 +4,13 @@
 
 use libfuzzer_sys::fuzz_target;
 use mcp_wire::{
-    Headers, Leaf, Limits, List, Message, Version, check_headers, headers, parse, trace_of,
-    version_over_http,
+    Headers, Leaf, Limits, List, Message, Version, check_headers, headers, parse, version_over_http,
 };
 
 fuzz_target!(|data: &[u8]| {
     let _ = headers::decode(data);
     if let Ok(text) = std::str::from_utf8(data) {
-        let _ = (mcp_wire::TraceParent::parse(text), mcp_wire::baggage(text));
+        let _ = records::Trace::read(text, Some(text), Some(text));
         assert_eq!(headers::decode(headers::encode(text).as_bytes()).as_deref(), Some(text));
     }
     let Ok(body) = parse(data, Limits::default()) else { return };
@@ -25,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(ours, theirs);
     }
     let mcp_wire::Body::One(mut message) = body else { return };
-    let _ = (trace_of(&message), version_over_http(Some(b"2026-07-28"), &message));
+    let _ = (message.meta(), version_over_http(Some(b"2026-07-28"), &message));
     let own = Headers::collect([("mcp-name", &b"x"[..]), ("mcp-param-a", b"1")]).expect("headers");
     let _ = check_headers(&own, &message, Version::V2026_07_28, None);
     match &mut message {

@@ -4,18 +4,20 @@ use crate::stage::{cargo, show, stage};
 
 pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     let Some((name, rest)) = args.split_first() else {
-        return Err("bench what? masking, audit, postgres or ssh".to_owned());
+        return Err("bench what? masking, audit, postgres, ssh or http".to_owned());
     };
     let what: &[&str] = match *name {
         "masking" => &["bench", "-p", "masking", "--"],
         "audit" => &["bench", "-p", "audit-sink", "--"],
         "postgres" => &["run", "--release", "-p", "benches", "--bin", "bench-postgres", "--"],
         "ssh" => &["run", "--release", "-p", "benches", "--bin", "bench-ssh", "--"],
+        "http" => &["run", "--release", "-p", "benches", "--bin", "bench-http", "--"],
         other => {
-            return Err(format!("no bench is named {other:?}: masking, audit, postgres or ssh"));
+            let known = "masking, audit, postgres, ssh or http";
+            return Err(format!("no bench is named {other:?}: {known}"));
         }
     };
-    if let "postgres" | "ssh" = *name {
+    if let "postgres" | "ssh" | "http" = *name {
         crate::packages::ensure()?;
         // What is measured must be built as it is shipped.
         let (mut build, binary) = (cargo(), format!("greffier-{name}"));

@@ -84,6 +84,12 @@ const NEEDS: &[Need] = &[
         there: || ["Xvfb", "xauth", "xdpyinfo", "xprop"].into_iter().all(program),
     },
     Need {
+        what: "a netcat that hands on its connection",
+        debian: &["netcat-openbsd"],
+        otherwise: "install OpenBSD's netcat as nc.openbsd",
+        there: || program("nc.openbsd"),
+    },
+    Need {
         what: "OpenSSH's own regression suite",
         debian: &["openssh-tests"],
         otherwise: "only Debian packages it",

@@ -4,9 +4,11 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "what can't be set up fails its test"
 )]
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
@@ -136,10 +138,15 @@ impl Bench {
     }
 
     fn start(&self) -> Proxy {
+        self.start_saying("info")
+    }
+
+    /// One whose log says as much as this.
+    fn start_saying(&self, level: &str) -> Proxy {
         let mut child = Command::new(env!("CARGO_BIN_EXE_greffier-http"))
             .arg("--config")
             .arg(self.path("greffier.toml"))
-            .env_remove("RUST_LOG")
+            .env("RUST_LOG", level)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -153,7 +160,7 @@ impl Bench {
                 let _test_is_over = sender.send(line);
             }
         });
-        let mut proxy = Proxy { child, lines, port: 0 };
+        let mut proxy = Proxy { child, lines, heard: RefCell::default(), port: 0 };
         let ready = proxy.wait_for(" is ready ");
         assert!(ready.contains(&self.vkey.to_string()), "{ready}");
         let port = ready.split("127.0.0.1:").nth(1).unwrap();
@@ -161,13 +168,20 @@ impl Bench {
         proxy
     }
 
+    fn token(&self) -> String {
+        self.issuer.mint(Claims::new("alice").audience(AUDIENCE).client("people")).unwrap()
+    }
+
     fn curl(&self, proxy: &Proxy, scheme: &str, args: &[&str]) -> Output {
-        let token = self.issuer.mint(Claims::new("alice").audience(AUDIENCE).client("people"));
+        self.curl_with(&self.token(), proxy, scheme, args)
+    }
+
+    fn curl_with(&self, token: &str, proxy: &Proxy, scheme: &str, args: &[&str]) -> Output {
         Command::new("curl")
             .args(["-q", "-sS", "--max-time", "20", "--cacert"])
             .arg(self.path("cert.pem"))
             .args(["-w", " %{http_code} %{http_version}", "-H"])
-            .arg(format!("Authorization: Bearer {}", token.unwrap()))
+            .arg(format!("Authorization: Bearer {token}"))
             .args(args)
             .arg(format!("{scheme}://localhost:{}/wiki/page?x=1", proxy.port))
             .output()
@@ -203,6 +217,8 @@ impl Bench {
 struct Proxy {
     child: Child,
     lines: Receiver<String>,
+    /// What it said so far.
+    heard: RefCell<Vec<String>>,
     port: u16,
 }
 
@@ -210,6 +226,7 @@ impl Proxy {
     fn wait_for(&self, text: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(READY).unwrap_or_else(|_| panic!("no `{text}`"));
+            self.heard.borrow_mut().push(line.clone());
             if line.contains(text) {
                 return line;
             }
@@ -257,6 +274,38 @@ fn it_serves_seals_and_what_it_leaves_verifies() {
         assert_eq!(commands[1], &format!("{via} deny: DELETE /page?x=1"));
         assert_eq!(commands[2], "http/1.1 allow: POST /page?x=1");
         assert_eq!(kinds.iter().filter(|it| *it == "session_end shutdown").count(), 3, "{kinds:?}");
+    }
+}
+
+#[test]
+fn attack_22_a_log_that_says_all_says_no_secret() {
+    for (tls, scheme) in [(false, "http"), (true, "https")] {
+        let bench = Bench::new(tls);
+        let mut proxy = bench.start_saying("debug");
+        let mut secrets = vec!["upstream-secret".to_owned(), "hunter".to_owned()];
+        for args in [
+            &["-H", "Cookie: session=hunter2", "-H", "X-Api-Key: hunter3"][..],
+            &["-X", "DELETE", "-H", "Cookie: session=hunter2"],
+            &["--http1.1", "-d", "password=hunter4"],
+            &["-H", "Connection: Authorization"],
+            &["-H", "Host: u:hunter5@x"],
+        ] {
+            let good = bench.token();
+            // One that nobody signed is as secret: it may be good elsewhere.
+            let strange = format!("{}xxxx", &good[..good.len() - 4]);
+            for token in [&good, &strange] {
+                assert!(bench.curl_with(token, &proxy, scheme, args).status.success());
+            }
+            secrets.push(good.rsplit('.').next().unwrap()[..40].to_owned());
+        }
+        proxy.signal(Signal::TERM);
+        let mut said = proxy.wait_for("the log is sealed");
+        assert_eq!(proxy.child.wait().unwrap().code(), Some(0));
+        said.extend(proxy.heard.borrow_mut().drain(..));
+        assert!(said.contains("DEBUG"), "it says all: {said}");
+        for secret in secrets {
+            assert!(!said.contains(&secret), "{secret}: {said}");
+        }
     }
 }
 

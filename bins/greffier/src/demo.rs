@@ -20,10 +20,12 @@ Examples:
   greffier demo --serve
   greffier demo ssh
   greffier demo ssh --serve
+  greffier demo http --serve
+  greffier demo mcp --serve
   greffier demo --upstream postgres://me:secret@127.0.0.1:5432/test";
 
-/// Plays an AI agent that works for a person: its statements (or, with `ssh`, its commands) pass
-/// through the proxy, one answer holds card numbers and e-mails, some are denied, one token has
+/// Plays an AI agent that works for a person: its statements (or, with `ssh`, its commands, with
+/// `http` its requests, with `mcp` its calls of tools) pass through the proxy, one answer holds card numbers and e-mails, some are denied, one token has
 /// expired. Then reads the trail from the log, verifies it, and changes one byte of a copy.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -32,12 +34,13 @@ pub(crate) struct Arguments {
     #[arg(value_enum, default_value_t)]
     protocol: Protocol,
 
-    /// Stay up afterwards until Ctrl-C, and say how to try it with psql or ssh.
+    /// Stay up afterwards until Ctrl-C, and say how to try it with psql, ssh, curl or an MCP client.
     #[arg(long)]
     serve: bool,
 
     /// Use this PostgreSQL instead of the embedded target. The tables go into a schema of their
-    /// own, which is dropped at the end. With `ssh` it is refused: that shows its own server only.
+    /// own, which is dropped at the end. With `ssh`, `http` and `mcp` it is refused: those show
+    /// their own servers only.
     #[arg(long, value_name = "URL", env = "GREFFIER_DEMO_UPSTREAM", hide_env_values = true)]
     upstream: Option<String>,
 
@@ -58,12 +61,16 @@ enum Protocol {
     Postgres,
     /// A small SSH server whose commands are pretended.
     Ssh,
+    /// A small service that answers in JSON.
+    Http,
+    /// A small MCP server with tools, one of which changes its definition.
+    Mcp,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
-    if let (Protocol::Ssh, Some(_)) = (arguments.protocol, &arguments.upstream) {
-        let why = "this is for PostgreSQL only. What `demo ssh` plays is pretended by its own \
-                   server; leave it out (and GREFFIER_DEMO_UPSTREAM unset)";
+    if arguments.protocol != Protocol::Postgres && arguments.upstream.is_some() {
+        let why = "this is for PostgreSQL only. What the others play is pretended by their own \
+                   servers; leave it out (and GREFFIER_DEMO_UPSTREAM unset)";
         return Err(demo::DemoError::Upstream(why.into()).into());
     }
     let dir = match arguments.dir {
@@ -77,6 +84,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let show = match arguments.protocol {
         Protocol::Postgres => Show::Postgres { upstream: arguments.upstream },
         Protocol::Ssh => Show::Ssh,
+        Protocol::Http => Show::Http,
+        Protocol::Mcp => Show::Mcp,
     };
     let options = Options { dir, show };
     let mut narrator: Box<dyn Narrator> = if arguments.json {

@@ -22,12 +22,14 @@ const AFTER_HELP: &str = "\
 Examples:
   greffier demo                                   # see it work; needs nothing
   greffier demo --serve                           # and try it with psql
-  greffier demo ssh --serve                       # the same for SSH
+  greffier demo ssh --serve                       # the same for SSH; http and mcp, too
   greffier config check greffier.toml             # every mistake at once, with its line
   greffier keygen --origin example.org/pg-1 log.key
   greffier audit list --verdict deny --since 1d   --store DIR --log-id ID --key log.vkey
   greffier audit show 0192c0de-…/3                --store DIR --log-id ID --key log.vkey
   greffier audit replay 0192c0de-…/1 --speed 2    --store DIR --log-id ID --key log.vkey
+  greffier audit trace TRACE_ID                   --log DIR ID log.vkey --log DIR2 ID2 log2.vkey
+  greffier audit har SESSION                      --store DIR --log-id ID --key log.vkey
   greffier verify                                 --store s3://bucket/audit --log-id ID --key log.vkey
 
 --store, --log-id and --key may stand in GREFFIER_STORE, GREFFIER_LOG_ID and GREFFIER_KEY.";

@@ -38,25 +38,31 @@ pub(crate) struct Place {
 impl Place {
     /// Opens the log; nothing is read yet.
     pub(crate) fn open(&self) -> Result<(LogStore, Verifier), Error> {
-        let key = key(&self.key)?;
+        let (log, key) = open(&self.store, &self.log_id, &self.key)?;
         if let Some(origin) = &self.origin
             && origin != key.name()
         {
             let message = format!("the key is for the log {}, not for {origin}", key.name());
             return Err(Error::Argument(message));
         }
-        // Opening a folder for a writer makes it; a reader must not.
-        let path = self.store.strip_prefix("file://").unwrap_or(&self.store);
-        if !self.store.starts_with("s3://") && !Path::new(path).is_dir() {
-            return Err(Error::Argument(format!("--store {path}: there is no such folder")));
-        }
-        Ok((Store::open(&self.store)?.log(&self.log_id)?, key))
+        Ok((log, key))
     }
 
     /// The log's name in the store.
     pub(crate) fn log_id(&self) -> &str {
         &self.log_id
     }
+}
+
+/// Opens a log, and the key that it is checked with; nothing of the log is read yet.
+pub(crate) fn open(store: &str, log_id: &str, key: &str) -> Result<(LogStore, Verifier), Error> {
+    let key = self::key(key)?;
+    // Opening a folder for a writer makes it; a reader must not.
+    let path = store.strip_prefix("file://").unwrap_or(store);
+    if !store.starts_with("s3://") && !Path::new(path).is_dir() {
+        return Err(Error::Argument(format!("--store {path}: there is no such folder")));
+    }
+    Ok((Store::open(store)?.log(log_id)?, key))
 }
 
 fn key(text: &str) -> Result<Verifier, Error> {

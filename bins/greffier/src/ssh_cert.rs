@@ -34,6 +34,11 @@ In ~/.ssh/config, so that plain `ssh deploy+web1@gw.example.org` is enough:
       IdentityFile ~/.ssh/greffier
       IdentitiesOnly yes
 
+With `--user %r` the certificate serves for that user name alone. Where there is a proxy's command
+instead, OpenSSH must wait for it, for it reads certificates right after (`-F` is of OpenBSD's nc):
+      ProxyUseFdpass yes
+      ProxyCommand sh -c 'greffier ssh-cert --gateway %h:%p --token-file ~/.token && nc -F %h %p'
+
 While the certificate there serves for more than a minute, nothing is asked and nothing changes.";
 
 /// Trades an OIDC token for an SSH certificate that serves for minutes.

@@ -120,7 +120,8 @@ fn run(file: &Path, ready: &std::sync::mpsc::Sender<u16>, ended: oneshot::Receiv
             let _gone = ended.await;
             Stop { patience: Duration::ZERO }
         };
-        serve(vec![listening], loaded.serve, stop, std::future::pending()).await.unwrap();
+        let hurry = std::future::pending();
+        serve(vec![listening], loaded.serve, instance.beside(), stop, hurry).await.unwrap();
         instance.seal(Duration::from_secs(10)).await.unwrap();
     });
 }

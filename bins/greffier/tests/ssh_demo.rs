@@ -27,5 +27,5 @@ fn an_upstream_is_refused_with_a_sentence_and_nothing_is_played() {
     let (output, _) = demo(&["--help"]);
     let help =
         String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(help.contains("With `ssh` it is refused"), "{help}");
+    assert!(help.contains("With `ssh`, `http` and `mcp` it is refused"), "{help}");
 }

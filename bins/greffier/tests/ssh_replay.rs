@@ -237,3 +237,61 @@ fn commands_that_the_shell_tells_are_said_to_be_told_by_it() {
     assert!(line.contains("osc133") && line.contains('3'), "{listed}");
     assert!(!line.contains("screen"), "{listed}");
 }
+
+/// A recording in which three seconds pass between one line and the next.
+fn with_a_silence() -> Option<(Gateway, String)> {
+    let mut gateway = Gateway::start("")?;
+    let line = "echo before; sleep 3; echo behind";
+    let (_, code) = Terminal::start(&gateway, (80, 24), &[line]).end();
+    assert_eq!(code, Some(0));
+    gateway.seal();
+    let id = gateway.session();
+    Some((gateway, id))
+}
+
+/// Its replay in a terminal, once the first line is there.
+fn playing(gateway: &Gateway, id: &str, options: &[&str]) -> Terminal {
+    let operator = gateway.operator(&[&["audit", "replay", id], options].concat());
+    let mut terminal = Terminal::run(operator, (80, 24));
+    terminal.until("the beginning", |screen| screen.contains("before"));
+    terminal
+}
+
+/// Nothing here waits for a moment that might be missed: what is slowed down would take a minute
+/// or more, and what stands still is looked at for longer than its silence is.
+#[test]
+fn a_replay_has_a_pace_stands_still_at_a_key_and_is_left_by_another() {
+    let Some((gateway, id)) = with_a_silence() else { return };
+    // Twenty times as slow.
+    let mut slow = playing(&gateway, &id, &["--speed", "0.05"]);
+    slow.quiet();
+    assert!(!slow.shows().contains("behind") && !slow.is_plain(), "{}", slow.shows());
+    slow.types("q");
+    let begun = std::time::Instant::now();
+    while !slow.is_plain() {
+        assert!(begun.elapsed().as_secs() < 60, "the terminal is not set back");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let (seen, code) = slow.end();
+    assert_eq!(code, Some(0));
+    assert!(!String::from_utf8_lossy(&seen).contains("behind"), "{seen:?}");
+    // The same, but no silence is longer than this; it ends by itself.
+    let cut = playing(&gateway, &id, &["--speed", "0.01", "--idle", "0.2"]);
+    let (seen, code) = cut.end();
+    assert_eq!(code, Some(0));
+    assert!(String::from_utf8_lossy(&seen).contains("behind"), "{seen:?}");
+    // Stopped in a silence that would be over in eight seconds, it stands still until it may go on.
+    let mut held = playing(&gateway, &id, &["--speed", "0.01", "--idle", "8"]);
+    held.types(" ");
+    for _ in 0..13 {
+        held.quiet();
+    }
+    assert!(!held.shows().contains("behind"), "{}", held.shows());
+    held.types(" ");
+    held.until("the rest", |screen| screen.contains("behind"));
+    assert_eq!(held.end().1, Some(0));
+    // An interrupt leaves it too, also while it stands still.
+    let mut held = playing(&gateway, &id, &["--speed", "0.05"]);
+    held.types(" \x03");
+    assert_eq!(held.end().1, Some(0));
+}

@@ -60,7 +60,7 @@ pub mod store;
 
 pub use error::{AppendError, Failed, OpenError, WaitError};
 pub use log::{
-    DEFAULT_QUEUE_BYTES, DEFAULT_SEGMENT_BYTES, DEFAULT_SEGMENTS, Head, Log, LogConfig,
+    DEFAULT_QUEUE_BYTES, DEFAULT_SEGMENT_BYTES, DEFAULT_SEGMENTS, Head, Lead, Log, LogConfig,
     MAX_READ_ENTRIES, Recovered, Ticket, Waiter,
 };
 pub use ring::{

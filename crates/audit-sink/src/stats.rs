@@ -100,7 +100,14 @@ pub(crate) struct Counters {
     pub(crate) write: Timer,
     pub(crate) sync: Timer,
     pub(crate) commit: Timer,
+    /// The moving average of `sync`, in nanoseconds.
+    average: AtomicU64,
 }
+
+/// A flush counts for so much in the average, at most: one hiccup is no slow disk.
+const AVERAGE_MAX: Duration = Duration::from_millis(2);
+/// A flush counts for one part in so many in the average.
+const AVERAGE_OVER: u64 = 8;
 
 impl Counters {
     pub(crate) fn new() -> Self {
@@ -111,7 +118,21 @@ impl Counters {
             write: Timer::new(),
             sync: Timer::new(),
             commit: Timer::new(),
+            average: AtomicU64::new(0),
         }
+    }
+
+    /// A flush has taken so long. Called by one thread at a time.
+    pub(crate) fn flushed(&self, took: Duration) {
+        self.sync.record(took);
+        let took = u64::try_from(took.min(AVERAGE_MAX).as_nanos()).unwrap_or(0);
+        let before = self.average.load(Relaxed);
+        self.average.store(before - before / AVERAGE_OVER + took / AVERAGE_OVER, Relaxed);
+    }
+
+    /// What a flush took of late, on the average.
+    pub(crate) fn flush_average(&self) -> Duration {
+        Duration::from_nanos(self.average.load(Relaxed))
     }
 
     pub(crate) fn snapshot(&self) -> Stats {

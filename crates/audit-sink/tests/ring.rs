@@ -141,6 +141,52 @@ fn a_full_ring_refuses_and_goes_on_after_a_release() {
 }
 
 #[test]
+fn the_ends_of_what_was_begun_have_room_in_a_full_ring() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    // A full one, and one that is full again after a lap.
+    for lap in 0..2 {
+        let mut full = false;
+        while !full {
+            match log.append(entry(log.size())) {
+                Ok(_) => {}
+                Err(AppendError::RingFull) => full = true,
+                Err(AppendError::QueueFull) => log.wait_durable_blocking(log.size() - 1).unwrap(),
+                Err(e) => panic!("{e}"),
+            }
+        }
+        let many: Vec<_> = (log.size()..log.size() + 2).map(entry).collect();
+        assert_eq!(log.append_all(&many, &mut Vec::new()), Err(AppendError::RingFull));
+        let (mut bytes, mut ended) = (0, false);
+        while !ended {
+            let end = entry(log.size());
+            let taken = match log.size() % 2 {
+                0 => log.append_end(&end),
+                _ => log.append_end_soon(&end),
+            };
+            match taken {
+                Ok(_) => bytes += end.len() as u64,
+                Err(AppendError::RingFull) => ended = true,
+                Err(AppendError::QueueFull) => log.wait_durable_blocking(log.size() - 1).unwrap(),
+                Err(e) => panic!("{e}"),
+            }
+            assert_eq!(log.append(entry(log.size())), Err(AppendError::RingFull));
+        }
+        // Frames and records have headers, too.
+        assert!(bytes > SEGMENT * 2 / 5, "lap {lap}: {bytes}");
+        log.wait_durable_blocking(log.size() - 1).unwrap();
+        log.release(log.size());
+    }
+    let size = log.size();
+    log.append(entry(size)).unwrap();
+    log.close().unwrap();
+    drop(log);
+    let (log, found) = open(dir.path());
+    assert_eq!((found.size, found.root), (size + 1, recomputed(size + 1).root()));
+    assert_holds(&log, found.first_kept..found.size);
+}
+
+#[test]
 fn a_full_ring_opens_again_and_can_be_drained() {
     let dir = tempfile::tempdir().unwrap();
     let mut index = 0;
@@ -318,7 +364,7 @@ fn a_damaged_first_frame_of_any_kept_segment_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = open(dir.path());
     let mut index = 0;
-    while log.append(entry(index)).is_ok() {
+    while log.append_end(entry(index)).is_ok() {
         index += 1;
     }
     log.wait_durable_blocking(index - 1).unwrap();
@@ -350,7 +396,7 @@ fn a_torn_frame_over_a_released_segment_is_dropped() {
     let (log, _) = open(dir.path());
     let long = |i: u64| vec![i as u8; 60_000];
     let mut index = 0;
-    while log.append(long(index)).is_ok() {
+    while log.append_end(long(index)).is_ok() {
         log.wait_durable_blocking(index).unwrap();
         index += 1;
     }

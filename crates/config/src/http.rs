@@ -1,5 +1,7 @@
 //! What only HTTP knows: its targets, and its part of a listener.
 
+mod login;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,14 +10,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderName, HeaderValue};
-use http_proxy::mcp::Mcp;
-use http_proxy::{Credential, Route, Target, Upstream};
+use http_proxy::mcp::{Launcher, MAX_PROCESSES, Mcp, Program};
+use http_proxy::{Credential, Http2, Route, Target, Upstream};
+use identity::CodeLogin;
 use rustls::ServerConfig;
 use serde::Deserialize;
 
 use crate::document::Document;
 use crate::operations::{self, Context};
-use crate::secret::SecretRef;
+use crate::secret::{Lookup, SecretRef};
 use crate::sections::Operation;
 use crate::tls::{self, TlsFiles};
 use crate::units::{Size, Span};
@@ -27,6 +30,9 @@ const MAX_MAX_SESSIONS: usize = 1_000_000;
 /// The most connections at rest that may be configured, for each thread.
 const MAX_IDLE_CONNECTIONS: usize = 10_000;
 
+/// The most processes of a program that may be configured.
+const MAX_MAX_PROCESSES: usize = 10_000;
+
 /// HTTP's part of a listener.
 #[derive(Debug, Clone)]
 pub struct Listener {
@@ -35,10 +41,14 @@ pub struct Listener {
     /// Issuers that clients without a token are told of: all that are configured, unless
     /// `tell_issuers = false`.
     pub authorization_servers: Vec<String>,
+    /// How browsers log in, if they may.
+    pub login: Option<CodeLogin>,
     /// How long a client may take for TLS, and for the head of a request.
     pub head_timeout: Duration,
     /// How long a client may read nothing of what is there for it.
     pub write_stall: Duration,
+    /// How long a connection may be without a request.
+    pub connection_idle: Duration,
     /// Most sessions at once.
     pub max_sessions: usize,
     /// How long a session goes on without a request.
@@ -53,8 +63,10 @@ pub(crate) struct Listen {
     tls: Option<TlsFiles>,
     allow_plain_text: bool,
     tell_issuers: Option<bool>,
+    login: Option<login::Section>,
     head_timeout: Option<Span>,
     write_stall: Option<Span>,
+    connection_idle: Option<Span>,
     max_sessions: Option<usize>,
     session_idle: Option<Span>,
 }
@@ -73,10 +85,12 @@ pub(crate) struct HttpTarget {
     basic: Option<Basic>,
     header: Option<Field>,
     mcp: Option<McpSection>,
+    http2: Option<bool>,
     upgrades: bool,
     max_body: Option<Size>,
     connect_timeout: Option<Span>,
     answer_timeout: Option<Span>,
+    answer_stall: Option<Span>,
     idle_connections: Option<usize>,
     recording: gate::RecordingLevel,
     durability: gate::Durability,
@@ -90,6 +104,11 @@ struct McpSection {
     sampling: bool,
     elicitation: bool,
     origins: Vec<String>,
+    command: Vec<String>,
+    directory: Option<String>,
+    pass: Vec<String>,
+    environment: BTreeMap<String, SecretRef>,
+    max_processes: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -109,7 +128,7 @@ struct Field {
 pub(crate) fn listener(
     document: &mut Document<'_>,
     path: &str,
-    base: &Path,
+    (base, env): (&Path, Lookup<'_>),
     loopback: bool,
     issuers: Option<&identity::Config>,
     section: &Listen,
@@ -122,13 +141,18 @@ pub(crate) fn listener(
         let message = format!("must be 1 to {MAX_MAX_SESSIONS}");
         document.problem(format!("{path}.max_sessions"), message);
     }
+    let login = section.login.as_ref().and_then(|login| {
+        login::login(document, &format!("{path}.login"), base, env, issuers, login)
+    });
     let told = issuers.filter(|_| section.tell_issuers != Some(false));
     let told = told.map(|config| config.issuers.values().map(|it| it.iss.clone()).collect());
     (document.count() == before).then(|| Listener {
         tls,
         authorization_servers: told.unwrap_or_default(),
+        login,
         head_timeout: section.head_timeout.map_or(http_proxy::HEAD_TIMEOUT, |span| span.0),
         write_stall: section.write_stall.map_or(http_proxy::WRITE_STALL, |span| span.0),
+        connection_idle: section.connection_idle.map_or(http_proxy::CONNECTION_IDLE, |span| span.0),
         max_sessions,
         session_idle: section.session_idle.map_or(http_proxy::SESSION_IDLE, |span| span.0),
     })
@@ -143,9 +167,13 @@ pub(crate) fn target(
     context: &Context<'_>,
 ) -> Option<Target> {
     let before = document.count();
-    let upstream = upstream(document, path, &section, context);
+    let program = section.mcp.as_ref().is_some_and(|mcp| !mcp.command.is_empty());
+    let upstream = match program {
+        true => nowhere(document, path, &section),
+        false => upstream(document, path, &section, context),
+    };
     let route = route(document, path, &section);
-    let mcp = section.mcp.as_ref().map(|mcp| mcp_target(document, path, &section, mcp));
+    let mcp = section.mcp.as_ref().map(|mcp| mcp_target(document, path, &section, mcp, context));
     let vocabulary = match mcp {
         Some(_) => http_proxy::mcp::VOCABULARY,
         None => http_proxy::VOCABULARY,
@@ -169,6 +197,7 @@ pub(crate) fn target(
         upgrades: section.upgrades,
         max_body: section.max_body.map(|size| size.0),
         answer_timeout: section.answer_timeout.map_or(http_proxy::ANSWER_TIMEOUT, |span| span.0),
+        answer_stall: section.answer_stall.map_or(http_proxy::ANSWER_STALL, |span| span.0),
     })
 }
 
@@ -177,6 +206,7 @@ fn mcp_target(
     path: &str,
     section: &HttpTarget,
     mcp: &McpSection,
+    context: &Context<'_>,
 ) -> Mcp {
     if section.upgrades {
         document.problem(format!("{path}.upgrades"), "has no use for a target that speaks MCP");
@@ -188,7 +218,87 @@ fn mcp_target(
             document.problem(format!("{path}.mcp.origins[{at}]"), message);
         }
     }
-    Mcp { sampling: mcp.sampling, elicitation: mcp.elicitation, origins: mcp.origins.clone() }
+    Mcp {
+        sampling: mcp.sampling,
+        elicitation: mcp.elicitation,
+        origins: mcp.origins.clone(),
+        program: program(document, path, mcp, context).map(Launcher::new),
+    }
+}
+
+/// The program that is the server.
+fn program(
+    document: &mut Document<'_>,
+    path: &str,
+    mcp: &McpSection,
+    context: &Context<'_>,
+) -> Option<Program> {
+    let given = mcp.directory.is_some() || !mcp.pass.is_empty() || !mcp.environment.is_empty();
+    let Some(name) = mcp.command.first() else {
+        if given || mcp.max_processes.is_some() {
+            let message = "is missing; `directory`, `pass`, `environment` and `max_processes` are \
+                           for a program";
+            document.problem(format!("{path}.mcp.command"), message);
+        }
+        return None;
+    };
+    if !Path::new(name).is_absolute() {
+        let message = "must begin with the program's whole path: nothing is looked for in PATH";
+        document.problem(format!("{path}.mcp.command"), message);
+    }
+    let Some(directory) = &mcp.directory else {
+        let message = "is missing; write the folder that the program runs in";
+        document.problem(format!("{path}.mcp.directory"), message);
+        return None;
+    };
+    let max_processes = mcp.max_processes.unwrap_or(MAX_PROCESSES);
+    if !(1..=MAX_MAX_PROCESSES).contains(&max_processes) {
+        let message = format!("must be 1 to {MAX_MAX_PROCESSES}");
+        document.problem(format!("{path}.mcp.max_processes"), message);
+    }
+    let plain = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
+    let mut environment = Vec::new();
+    for (at, name) in mcp.pass.iter().enumerate() {
+        match plain(name) {
+            true => environment.extend((context.env)(name).map(|value| (name.clone(), value))),
+            false => document.problem(format!("{path}.mcp.pass[{at}]"), "must be a name"),
+        }
+    }
+    for (name, value) in &mcp.environment {
+        let key = format!("{path}.mcp.environment.{name}");
+        let read = value.read(context.base, context.env).and_then(|secret| {
+            let text = std::str::from_utf8(secret.expose()).ok().filter(|it| !it.contains('\0'));
+            text.map(str::to_owned).ok_or_else(|| "is not UTF-8 without NUL".to_owned())
+        });
+        match read {
+            Ok(value) if plain(name) => environment.push((name.clone(), value)),
+            Ok(_) => document.problem(key, "must be a name"),
+            Err(message) => document.problem(key, message),
+        }
+    }
+    let directory = context.base.join(directory);
+    Some(Program { command: mcp.command.clone(), directory, environment, max_processes })
+}
+
+/// What stands for the upstream of a target that is a program.
+fn nowhere(document: &mut Document<'_>, path: &str, section: &HttpTarget) -> Option<Upstream> {
+    for (key, given) in [
+        ("url", section.url.is_some()),
+        ("bearer", section.bearer.is_some()),
+        ("basic", section.basic.is_some()),
+        ("header", section.header.is_some()),
+        ("tls_ca", section.tls_ca.is_some()),
+        ("tls_certificate", section.tls_certificate.is_some()),
+        ("tls_key", section.tls_key.is_some()),
+        ("http2", section.http2.is_some()),
+        ("connect_timeout", section.connect_timeout.is_some()),
+        ("idle_connections", section.idle_connections.is_some()),
+    ] {
+        if given {
+            document.problem(format!("{path}.{key}"), "has no use: `mcp.command` is a program");
+        }
+    }
+    Some(Upstream::plain("localhost", 80))
 }
 
 fn upstream(
@@ -223,6 +333,10 @@ fn upstream(
             None
         }
     };
+    if section.http2 == Some(true) && section.upgrades {
+        let message = "can't be with `upgrades`: WebSockets need HTTP/1.1 towards the service";
+        document.problem(format!("{path}.http2"), message);
+    }
     let idle = section.idle_connections.unwrap_or(http_proxy::IDLE_CONNECTIONS);
     if idle > MAX_IDLE_CONNECTIONS {
         let message = format!("must be 0 to {MAX_IDLE_CONNECTIONS}");
@@ -234,6 +348,11 @@ fn upstream(
         port,
         path: base,
         credential: credential(document, path, section, context)?,
+        http2: match section.http2 {
+            None => Http2::Negotiated,
+            Some(true) => Http2::Always,
+            Some(false) => Http2::Never,
+        },
         connect_timeout: section.connect_timeout.map_or(http_proxy::CONNECT_TIMEOUT, |span| span.0),
         idle,
     })

@@ -4,14 +4,18 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_sink::store::{ChunkConfig, ChunkDir, Publisher, PublisherConfig, Store, StoreError};
+use audit_sink::store::{
+    ChunkConfig, ChunkDir, Publisher, PublisherConfig, PublisherStatus, Store, StoreError,
+};
 use audit_sink::{Log, LogConfig, OpenError, WaitError};
 use gate::local::LocalJournal;
 use gate::{Gate, JournalError};
 use records::{Body, ConfigLoaded};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::loaded::Loaded;
+use crate::serve::Beside;
 
 /// How often it is looked whether the chunk folder still works: its failure wakes nobody.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -117,6 +121,8 @@ impl Instance {
         instance.record_start(loaded).await?;
         let verifier = instance.verifier.clone();
         instance.fresh.spawn(async move { verifier.keep_fresh().await });
+        let status = instance.publisher.watch();
+        instance.fresh.spawn(tell_of_store(status));
         Ok(instance)
     }
 
@@ -144,6 +150,17 @@ impl Instance {
     #[must_use]
     pub fn vkey(&self) -> String {
         self.log.verifier().to_string()
+    }
+
+    /// What a shard of [`serve`](crate::serve::serve) is to do beside its connections: it flushes
+    /// what they record.
+    #[must_use]
+    pub fn beside(&self) -> Beside {
+        let log = self.log.clone();
+        Arc::new(move || {
+            let lead = log.lead();
+            Box::pin(async move { match lead.await {} })
+        })
     }
 
     /// Ready when nothing can be recorded any more, with the reason. The process should end:
@@ -193,6 +210,32 @@ impl Instance {
         let closed = self.log.close();
         published?;
         Ok(closed?)
+    }
+}
+
+/// Tells the operator when the store takes nothing, and when it does again: until the ring is
+/// full, nobody else notices.
+async fn tell_of_store(mut status: watch::Receiver<PublisherStatus>) {
+    let mut told: Option<String> = None;
+    loop {
+        let now = status.borrow_and_update().clone();
+        match now.last_error {
+            Some(error) if told.as_ref() != Some(&error) => {
+                tracing::warn!(
+                    error,
+                    published = now.published,
+                    "the store does not take what is recorded; the ring keeps it until it is full"
+                );
+                told = Some(error);
+            }
+            None if told.take().is_some() => {
+                tracing::info!(published = now.published, "the store takes what is recorded again");
+            }
+            _ => {}
+        }
+        if status.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -288,7 +288,8 @@ impl<'a> Reader<'a> {
                 let section: crate::http::Listen = self.document.read(path, value)?;
                 let loopback = address.is_none_or(|address| address.ip().is_loopback());
                 let (document, issuers) = (&mut self.document, self.issuers.as_ref());
-                crate::http::listener(document, path, &self.base, loopback, issuers, &section)
+                let place = (&*self.base, self.env);
+                crate::http::listener(document, path, place, loopback, issuers, &section)
                     .map(Protocol::Http)
             }
             _ => None,

@@ -107,9 +107,14 @@ impl Loaded {
             targets: self.targets.http.clone(),
             tls: own.tls.clone(),
             authorization_servers: own.authorization_servers.clone(),
+            login: own
+                .login
+                .clone()
+                .map(|flow| http_proxy::BrowserLogin { flow, verifier: self.verifier.clone() }),
             head_timeout: own.head_timeout,
             write_stall: own.write_stall,
             max_sessions: own.max_sessions,
+            connection_idle: own.connection_idle,
             session_idle: own.session_idle,
         }
     }

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::instance::{Instance, SealError, StartError};
 use crate::loaded::{Listener, Loaded};
-use crate::serve::{Drained, Handler, Listening, Stop, serve};
+use crate::serve::{Drained, Handler, Listening, Stop, idle, serve};
 
 /// Threads that work for the publisher on files. Each keeps memory of its own, so they are few;
 /// more would only wait for the same disk.
@@ -106,7 +106,10 @@ async fn serve_all(loaded: &Loaded, program: &str, serving: Serving<'_>) -> Resu
             Err(_) => std::future::pending().await,
         }
     };
-    let Drained { cut } = serve(listening, loaded.serve, stop, hurry).await?;
+    // Several shards that flush in turn wake each other as often as the log's own thread would
+    // (benches/README.md), and each keeps its connections waiting meanwhile.
+    let beside = if loaded.serve.shards == 1 { instance.beside() } else { idle() };
+    let Drained { cut } = serve(listening, loaded.serve, beside, stop, hurry).await?;
     if cut > 0 {
         tracing::warn!(connections = cut, "cut: they did not end in time");
     }

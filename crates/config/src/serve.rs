@@ -2,7 +2,7 @@
 //!
 //! It knows no protocol: a [`Listening`] has a [`Handler`] that serves one connection. Every
 //! shard is a thread with a runtime of its own, so a connection stays on one core and its
-//! futures need not be `Send`.
+//! futures need not be `Send`. Beside its connections each shard has one task more ([`Beside`]).
 
 use std::future::Future;
 use std::io;
@@ -39,6 +39,15 @@ impl Shutdown {
 /// Serves one connection to its end, on the thread that calls it.
 pub type Handler =
     Arc<dyn Fn(TcpStream, SocketAddr, Shutdown) -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync>;
+
+/// Makes what each shard does beside its connections, for as long as it lives: flushing the log.
+pub type Beside = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync>;
+
+/// Shards with nothing to do beside their connections.
+#[must_use]
+pub fn idle() -> Beside {
+    Arc::new(|| Box::pin(std::future::pending()))
+}
 
 /// A socket to accept from, and what to do with what comes.
 pub struct Listening {
@@ -107,11 +116,12 @@ struct Shards {
 pub async fn serve(
     listening: Vec<Listening>,
     options: Serve,
+    beside: Beside,
     stop: impl Future<Output = Stop>,
     hurry: impl Future<Output = ()>,
 ) -> io::Result<Drained> {
     let (wanted, shutdown) = watch::channel(false);
-    let shards = Arc::new(Shards::start(options.shards, &shutdown)?);
+    let shards = Arc::new(Shards::start(options.shards, &shutdown, &beside)?);
     let room = Arc::new(Semaphore::new(options.max_connections));
     let mut accepting = JoinSet::new();
     for listener in listening {
@@ -139,7 +149,7 @@ pub async fn serve(
 }
 
 impl Shards {
-    fn start(count: usize, shutdown: &watch::Receiver<bool>) -> io::Result<Self> {
+    fn start(count: usize, shutdown: &watch::Receiver<bool>, beside: &Beside) -> io::Result<Self> {
         let (cut, cutting) = watch::channel(false);
         let mut shards =
             Shards { senders: Vec::new(), threads: Vec::new(), next: AtomicUsize::new(0), cut };
@@ -147,11 +157,16 @@ impl Shards {
             let mut builder = tokio::runtime::Builder::new_current_thread();
             let runtime = builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
             let (sender, jobs) = mpsc::unbounded_channel();
-            let (shutdown, cutting) = (shutdown.clone(), cutting.clone());
-            let thread =
-                std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
-                    LocalSet::new().block_on(&runtime, shard(jobs, shutdown, cutting))
-                })?;
+            let (shutdown, cutting, beside) = (shutdown.clone(), cutting.clone(), beside.clone());
+            let work = move || {
+                let serving = async {
+                    tokio::task::spawn_local(beside());
+                    shard(jobs, shutdown, cutting).await;
+                };
+                LocalSet::new().block_on(&runtime, serving);
+            };
+            let thread = std::thread::Builder::new().name(format!("shard-{number}"));
+            let thread = thread.spawn(work)?;
             shards.senders.push(sender);
             shards.threads.push(thread);
         }

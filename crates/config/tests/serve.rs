@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use config::Serve;
-use config::serve::{Drained, Handler, Listening, Stop, serve};
+use config::serve::{Drained, Handler, Listening, Stop, idle, serve};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -60,7 +60,7 @@ async fn echo(polite: bool, max_connections: usize) -> Echo {
     let end = tokio::spawn(async move {
         let stop = async { Stop { patience: stopped.await.unwrap() } };
         let hurry = async { hurried.await.unwrap() };
-        serve(vec![listening], options, stop, hurry).await.unwrap()
+        serve(vec![listening], options, idle(), stop, hurry).await.unwrap()
     });
     Echo { address, seen, stop, hurry, end }
 }

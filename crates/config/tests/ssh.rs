@@ -195,6 +195,34 @@ fn a_target_without_pinned_keys_is_refused() {
 }
 
 #[test]
+fn a_target_is_known_by_a_file_beside_the_configuration() {
+    let (folder, good) = folder();
+    let line = |key: &SecretKey| key.public().to_line().unwrap();
+    let (one, other) = (SecretKey::generate().unwrap(), SecretKey::generate().unwrap());
+    let known = format!("10.0.0.7,web1 {}\n[10.0.0.7]:2222 {}\n", line(&one), line(&other));
+    folder.write("known", &known, 0o600);
+    let at = good.find("host = \"10.0.0.7\"\n").unwrap();
+    let end = good[at..].find("certificate").unwrap() + at;
+    let with = |lines: &str| format!("{}{lines}\n{}", &good[..at], &good[end..]);
+    for (lines, key) in [
+        ("host = \"10.0.0.7\"\nknown_hosts = \"known\"", &one),
+        ("host = \"10.0.0.7\"\nport = 2222\nknown_hosts = \"known\"", &other),
+        ("host = \"web1\"\nknown_hosts = \"known\"", &one),
+    ] {
+        let loaded = folder.load(&with(lines), &[]).unwrap();
+        assert_eq!(loaded.targets.ssh[0].upstream.trust.keys, [key.public()], "{lines}");
+    }
+    for lines in [
+        "host = \"10.0.0.8\"\nknown_hosts = \"known\"",
+        "host = \"10.0.0.7\"\nknown_hosts = \"none\"",
+    ] {
+        let problems = folder.problems(&with(lines));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains("target.web1.known_hosts: "), "{problems:?}");
+    }
+}
+
+#[test]
 fn the_example_has_no_mistake() {
     let folder = Folder::new();
     for name in ["ssh_host_ed25519_key", "ssh_ca", "web1_key"] {

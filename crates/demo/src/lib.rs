@@ -1,7 +1,7 @@
 //! The demonstration: an agent, a target, a proxy and a log in one process.
 //!
-//! [`run`] starts an OIDC issuer, a target that speaks PostgreSQL (or uses a real one) or SSH,
-//! the proxy in front of it and a log in a folder. It then plays an AI agent that works for a
+//! [`run`] starts an OIDC issuer, a target that speaks PostgreSQL (or uses a real one), SSH, HTTP
+//! or MCP, the proxy in front of it and a log in a folder. It then plays an AI agent that works for a
 //! person, through a client library that knows nothing of all this; reads the trail back from
 //! the log; verifies the log; and changes one byte of a copy, to show that this is found. Each
 //! expectation is a [`Check`]: the demonstration is a test that tells what it does.
@@ -20,12 +20,15 @@
 //! # }
 //! ```
 
+mod ask;
 mod data;
+mod mcp;
 mod pg;
 mod proof;
 mod show;
 mod ssh;
 mod stage;
+mod web;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -34,6 +37,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use ask::Answered;
 pub use pg::{Got, Refusal};
 pub use show::{Event, Json, Narrator, Text};
 pub use ssh::Said;
@@ -62,6 +66,10 @@ pub enum Show {
     },
     /// SSH, with an embedded target.
     Ssh,
+    /// HTTP, with an embedded target.
+    Http,
+    /// The Model Context Protocol over HTTP, with an embedded target.
+    Mcp,
 }
 
 /// What a script did, for the checks that come later.
@@ -228,6 +236,8 @@ pub async fn run(
     let played = match &stage.behind {
         Behind::Postgres(behind) => pg::play(&stage, behind, &mut narrator).await?,
         Behind::Ssh(behind) => ssh::play(&stage, behind, &mut narrator).await?,
+        Behind::Http(_) => web::play(&stage, &mut narrator).await?,
+        Behind::Mcp(_) => mcp::play(&stage, &mut narrator).await?,
     };
     let mut stage = Some(stage);
     if serve_until.is_none() {
@@ -248,10 +258,7 @@ pub async fn run(
     narrator.tell(&Event::Kept(&outcome(Vec::new())));
     if let (Some(until), Some(running)) = (serve_until, &stage) {
         let token = running.agent_token(SERVED_TOKEN_LIFETIME)?;
-        let commands = match &running.behind {
-            Behind::Postgres(behind) => behind.try_it(running.port, &token),
-            Behind::Ssh(behind) => behind.try_it(running.port, &token, &options.dir)?,
-        };
+        let commands = running.behind.try_it(running.port, &token, &options.dir)?;
         let (port, token, outcome) = (running.port, &*token, &outcome(Vec::new()));
         let serving = Event::Serving { port, token, commands: &commands, outcome };
         narrator.tell(&serving);

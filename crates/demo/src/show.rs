@@ -6,7 +6,7 @@ use serde::Serialize;
 use trail::term::{Style, Table, sanitise};
 use trail::{Checked, Exchange, Item};
 
-use crate::{Check, Got, Outcome, Refusal, Said};
+use crate::{Answered, Check, Got, Outcome, Refusal, Said};
 
 /// Stands in [`Event::Serving`]'s commands for how the reader calls the operator's command.
 pub(crate) const PROGRAM: &str = "{greffier}";
@@ -26,7 +26,7 @@ pub enum Event<'a> {
         /// Where.
         place: &'a str,
     },
-    /// The agent sends a statement.
+    /// The agent sends a statement, a command, a request or a message.
     Sent {
         /// The statement.
         sql: &'a str,
@@ -39,6 +39,8 @@ pub enum Event<'a> {
     Refused(&'a Refusal),
     /// What a command over SSH said.
     Said(&'a Said),
+    /// A request over HTTP was answered.
+    Answered(&'a Answered),
     /// The trail.
     Trail {
         /// What it holds.
@@ -140,8 +142,21 @@ impl<W: Write + Send> Text<W> {
         }
     }
 
+    fn answered(&mut self, answered: &Answered) {
+        let status = format!("  {} {}", answered.status, answered.reason);
+        let status = if answered.status < 400 { status } else { self.style.bad(&status) };
+        self.line(&status);
+        for line in answered.body.lines() {
+            self.line(&format!("  {}", sanitise(line)));
+        }
+    }
+
     fn trail(&mut self, items: &[Item], noun: &str) {
-        let last = if noun == "statement" { "rows" } else { "exit" };
+        let last = match noun {
+            "statement" => "rows",
+            "command" => "exit",
+            _ => "status",
+        };
         let head = ["time", "who", "for", noun, "verdict", "rule", last, "masked"];
         let mut table = Table::new(head).indent(2).cell_width(44);
         for item in items {
@@ -232,6 +247,7 @@ impl<W: Write + Send> Narrator for Text<W> {
             Event::Got(got) => self.got(got),
             Event::Refused(refusal) => self.refused(refusal),
             Event::Said(said) => self.said(said),
+            Event::Answered(answered) => self.answered(answered),
             Event::Trail { items, noun } => self.trail(items, noun),
             Event::Verified(checked) => self.verified(checked),
             Event::Flipped { object, offset, entry } => {
@@ -257,7 +273,9 @@ fn exchange_cells(exchange: &Exchange) -> [String; 8] {
     let masked = exchange.all_masked();
     let masked: Vec<String> = masked.iter().map(|(e, count)| format!("{e} {count}")).collect();
     let rows = exchange.outcome.as_ref().map_or(String::new(), |outcome| {
-        let status = outcome.details.get("exit_status").cloned();
+        let web = matches!(exchange.via.as_str(), "http/1.1" | "h2");
+        let status = outcome.code.as_ref().filter(|_| web);
+        let status = outcome.details.get("exit_status").or(status).cloned();
         status.unwrap_or_else(|| outcome.rows_touched().to_string())
     });
     [
@@ -307,6 +325,7 @@ impl<W: Write + Send> Narrator for Json<W> {
             Event::Got(got) => self.line("got", got),
             Event::Refused(refusal) => self.line("refused", refusal),
             Event::Said(said) => self.line("said", said),
+            Event::Answered(answered) => self.line("answered", answered),
             Event::Trail { items, .. } => self.line("trail", items),
             Event::Verified(checked) => {
                 let failures: Vec<String> = checked.failures().map(ToString::to_string).collect();

@@ -13,10 +13,10 @@ use gate::Gate;
 use gate::local::LocalJournal;
 use records::{Body, Instance};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet, LocalSet};
 
-use crate::{DemoError, Show, pg, ssh};
+use crate::{DemoError, Show, mcp, pg, ssh, web};
 
 /// For whom tokens are meant.
 const AUDIENCE: &str = "https://greffier.demo";
@@ -29,12 +29,16 @@ const SEGMENTS: u32 = 2;
 const SEGMENT_BYTES: u64 = 1024 * 1024;
 /// How long sessions may take to end, and the store to take what is left.
 const CLOSING: Duration = Duration::from_secs(10);
+/// How long sessions may take to end once they are asked to.
+const LEAVING: Duration = Duration::from_secs(7);
 
 /// What is behind the proxy.
 #[derive(Debug)]
 pub(crate) enum Behind {
     Postgres(Box<pg::Behind>),
     Ssh(Box<ssh::Behind>),
+    Http(web::Behind),
+    Mcp(mcp::Behind),
 }
 
 impl Behind {
@@ -43,6 +47,25 @@ impl Behind {
         match self {
             Behind::Postgres(behind) => &behind.words,
             Behind::Ssh(behind) => &behind.words,
+            Behind::Http(behind) => &behind.words,
+            Behind::Mcp(behind) => &behind.words,
+        }
+    }
+}
+
+impl Behind {
+    /// How to try it, as lines for a shell. Writes the files that they name.
+    pub(crate) fn try_it(
+        &self,
+        port: u16,
+        token: &str,
+        dir: &Path,
+    ) -> Result<Vec<String>, DemoError> {
+        match self {
+            Behind::Postgres(behind) => Ok(behind.try_it(port, token)),
+            Behind::Ssh(behind) => behind.try_it(port, token, dir),
+            Behind::Http(_) => Ok(web::Behind::try_it(port, token)),
+            Behind::Mcp(_) => mcp::Behind::try_it(port, token, dir),
         }
     }
 }
@@ -52,6 +75,7 @@ impl Behind {
 enum Proxy {
     Postgres(postgres::Proxy),
     Ssh(::ssh::Proxy),
+    Http(http_proxy::Proxy),
 }
 
 impl Proxy {
@@ -59,6 +83,7 @@ impl Proxy {
         match self {
             Proxy::Postgres(proxy) => proxy.serve(tcp, peer, shutdown).await,
             Proxy::Ssh(proxy) => proxy.serve(tcp, peer, shutdown).await,
+            Proxy::Http(proxy) => proxy.serve(tcp, peer, shutdown).await,
         }
     }
 }
@@ -92,6 +117,14 @@ impl Stage {
                 let behind = ssh::Behind::set().await?;
                 (Behind::Ssh(Box::new(behind)), ssh::POLICY, ::ssh::VOCABULARY)
             }
+            Show::Http => {
+                let behind = web::Behind::set().await?;
+                (Behind::Http(behind), web::POLICY, http_proxy::VOCABULARY)
+            }
+            Show::Mcp => {
+                let behind = mcp::Behind::set().await?;
+                (Behind::Mcp(behind), mcp::POLICY, http_proxy::mcp::VOCABULARY)
+            }
         };
         let verifier = verifier(issuer.iss())?;
         let opened = open_log(dir).await?;
@@ -108,6 +141,12 @@ impl Stage {
                 Proxy::Postgres(::postgres::Proxy::new(gate.clone(), behind.proxy()?))
             }
             Behind::Ssh(behind) => Proxy::Ssh(::ssh::Proxy::new(gate.clone(), behind.proxy()?)),
+            Behind::Http(behind) => {
+                Proxy::Http(http_proxy::Proxy::new(gate.clone(), behind.proxy()?))
+            }
+            Behind::Mcp(behind) => {
+                Proxy::Http(http_proxy::Proxy::new(gate.clone(), behind.proxy()?))
+            }
         };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
@@ -123,7 +162,7 @@ impl Stage {
             publisher: opened.publisher,
             gate,
             closing,
-            serving: tokio::spawn(serve(listener, proxy, watching)),
+            serving: start(listener, proxy, watching)?,
             epoch: opened.epoch,
         })
     }
@@ -163,7 +202,7 @@ impl Stage {
         self.log.close()?;
         match self.behind {
             Behind::Postgres(behind) => behind.close().await,
-            Behind::Ssh(_) => Ok(()),
+            Behind::Ssh(_) | Behind::Http(_) | Behind::Mcp(_) => Ok(()),
         }
     }
 }
@@ -181,6 +220,32 @@ fn instance(epoch: u64) -> Instance<'static> {
     }
 }
 
+/// Serves on a thread of its own, as the programs do: connections of HTTP stay on the thread that
+/// accepted them. The task ends when the serving has.
+fn start(
+    listener: TcpListener,
+    proxy: Proxy,
+    closing: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, DemoError> {
+    let listener = listener.into_std()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (done, ended) = oneshot::channel();
+    std::thread::Builder::new().name("proxy".into()).spawn(move || {
+        LocalSet::new().block_on(&runtime, async move {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => serve(listener, proxy, closing).await,
+                Err(error) => tracing::error!(%error, "the proxy can't listen"),
+            }
+        });
+        // Nobody waits after an error.
+        let _nobody = done.send(());
+    })?;
+    Ok(tokio::spawn(async move {
+        // A thread that panicked is gone, too.
+        let _ended = ended.await;
+    }))
+}
+
 async fn serve(listener: TcpListener, proxy: Proxy, mut closing: watch::Receiver<bool>) {
     let mut sessions = JoinSet::new();
     let watching = closing.clone();
@@ -189,7 +254,7 @@ async fn serve(listener: TcpListener, proxy: Proxy, mut closing: watch::Receiver
             accepted = listener.accept() => {
                 let Ok((tcp, peer)) = accepted else { break };
                 let (proxy, mut closing) = (proxy.clone(), watching.clone());
-                sessions.spawn(async move {
+                sessions.spawn_local(async move {
                     let shutdown = async move {
                         // Closing, or the stage is gone: either way it is time to end.
                         let _gone = closing.wait_for(|closing| *closing).await;
@@ -202,7 +267,10 @@ async fn serve(listener: TcpListener, proxy: Proxy, mut closing: watch::Receiver
         }
     }
     drop(listener);
-    while sessions.join_next().await.is_some() {}
+    // An answer without an end is cut off.
+    let _late =
+        tokio::time::timeout(LEAVING, async { while sessions.join_next().await.is_some() {} })
+            .await;
 }
 
 fn verifier(iss: &str) -> Result<identity::Verifier, DemoError> {
@@ -268,10 +336,21 @@ async fn open_log(dir: &Path) -> Result<Opened, DemoError> {
     })
 }
 
+/// A word that nobody can guess.
+pub(crate) fn random_word() -> Result<String, DemoError> {
+    Ok(hex::encode(random()?))
+}
+
+fn random() -> Result<[u8; 32], DemoError> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| DemoError::Settings("no random numbers".into()))?;
+    Ok(bytes)
+}
+
 /// Rules for masking, made ready.
 pub(crate) fn masking(rules: &str) -> Result<Arc<masking::Policy>, DemoError> {
-    let mut key = [0; 32];
-    aws_lc_rs::rand::fill(&mut key).map_err(|_| DemoError::Settings("no random numbers".into()))?;
+    let key = random()?;
     let masking: masking::Config = toml::from_str(rules).map_err(DemoError::settings)?;
     let masking = masking::Policy::compile(&masking, Some(&key))
         .map_err(|problems| DemoError::Settings(format!("{problems:?}")))?;

@@ -7,15 +7,18 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use records::{Body, Chunk, Data, MAX_CHUNKS, MAX_INLINE_BYTES, Output, Response};
 
-use crate::journal::{JournalError, Mark, Object, Recording};
+use crate::journal::{JournalError, Mark, Object, Pace, Recording};
 use crate::permit::{Admitted, Hold, Release};
 use crate::session::{Grow, Session};
 use crate::target::Durability;
 
 /// Bytes that are handed to a recording at once, unless a release wants them there sooner.
 const RECORDING_BYTES: usize = 128 * 1024;
+/// Memory that bytes on their way to a recording may hold beside themselves.
+const MAX_SPARE: usize = 4096;
 
 /// A command that was admitted, and what is kept of its answer.
 ///
@@ -55,6 +58,8 @@ struct Answer {
     parts: u64,
     /// Bytes that are in them.
     in_entries: usize,
+    /// Bytes that the recording was given last: about what will be pending the next time.
+    spilled: usize,
     /// Where the answer goes once it has outgrown entries.
     recording: Option<Box<dyn Recording>>,
     /// Objects of the recording that are complete, and that no entry names yet.
@@ -135,7 +140,31 @@ impl Exchange {
         if !self.keep_data {
             return Ok(());
         }
+        if self.answer.pending.capacity() == 0 {
+            self.answer.pending.reserve(self.answer.spilled);
+        }
         self.answer.pending.extend_from_slice(bytes);
+        self.make_room()
+    }
+
+    /// As [`answer`](Exchange::answer), of bytes that are not wanted any more: a long answer is
+    /// handed on without a copy of them.
+    ///
+    /// # Errors
+    /// As [`answer`](Exchange::answer).
+    pub fn answer_whole(&mut self, bytes: Vec<u8>) -> Result<(), JournalError> {
+        if self.answer.recording.is_none() || !self.answer.pending.is_empty() {
+            return self.answer(&bytes);
+        }
+        if !self.keep_data {
+            return Ok(());
+        }
+        self.answer.pending = bytes;
+        self.make_room()
+    }
+
+    /// What is more than may be pending goes into entries, or into the recording.
+    fn make_room(&mut self) -> Result<(), JournalError> {
         let room = match self.answer.recording {
             Some(_) => RECORDING_BYTES,
             None => MAX_INLINE_BYTES,
@@ -291,9 +320,12 @@ impl Exchange {
         response.input_chunks = self.input_sealed.iter().map(chunk).collect();
         response.duration_us =
             u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        // The answer's end waits for the command's entry alone.
-        let soon = self.session.target().durability == Durability::BeforeResponse;
-        let index = self.session.append_outcome(response, soon)?;
+        let pace = match self.session.target().durability {
+            // The answer's end waits for the command's entry alone.
+            Durability::BeforeResponse => Pace::Soon,
+            Durability::BeforeExecute | Durability::BeforeRelease | Durability::Store => Pace::Now,
+        };
+        let index = self.session.append_outcome(response, pace)?;
         self.finished = true;
         Ok(index)
     }
@@ -332,8 +364,21 @@ impl Exchange {
             Some(recording) => recording,
             None => self.answer.recording.insert(self.session.journal().recording()?),
         };
-        self.answer.recorded = recording.write(&self.answer.pending)?;
-        self.answer.pending.clear();
+        let mut pending = std::mem::take(&mut self.answer.pending);
+        self.answer.spilled = pending.len();
+        if pending.capacity() - pending.len() > MAX_SPARE {
+            // What waits for the disk counts by its length.
+            pending.shrink_to_fit();
+        }
+        let pending = Bytes::from(pending);
+        match recording.write_whole(pending.clone()) {
+            Ok(recorded) => self.answer.recorded = recorded,
+            Err(error) => {
+                // It may be asked again.
+                self.answer.pending = pending.into();
+                return Err(error);
+            }
+        }
         self.answer.sealed.append(&mut recording.sealed());
         self.name_sealed()
     }

@@ -336,3 +336,32 @@ async fn who_was_vouched_for_comes_back_and_a_refusal_is_on_record() {
     assert_eq!(failures[0]["cause"], "expired");
     assert_eq!(failures[0]["credential_sha256"].as_str().unwrap().len(), 64);
 }
+
+#[tokio::test]
+async fn an_answer_handed_over_whole_is_the_answer() {
+    let rig = Rig::start().await;
+    let session = rig.session(RecordingLevel::Full).await;
+    let mut exchange = submit(&session, Draft::default());
+    let mut expected = Vec::new();
+    for n in 0..60_u8 {
+        let piece = vec![n; 10_000];
+        expected.extend_from_slice(&piece);
+        exchange.count(piece.len());
+        match n % 3 {
+            0 => exchange.answer(&piece).unwrap(),
+            _ => exchange.answer_whole(piece).unwrap(),
+        }
+        if n % 4 != 1 {
+            exchange.release().unwrap();
+        }
+    }
+    finish(&mut exchange).await;
+    // The beginning stands in entries, the rest in the recording.
+    let mut recorded: Vec<u8> = rig.lines.answer().concat();
+    assert!(!recorded.is_empty() && recorded.len() < records::MAX_INLINE_BYTES);
+    for part in rig.lines.of("part") {
+        recorded.extend(STANDARD.decode(part["base64"].as_str().unwrap()).unwrap());
+    }
+    assert!(recorded == expected, "{} of {} bytes, or others", recorded.len(), expected.len());
+    assert_eq!(rig.lines.of("response")[0]["bytes"], expected.len());
+}

@@ -6,11 +6,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use identity::{AuthError, Principal, Secret, Verified, Vouched};
+use identity::{AuthError, Credential, Lease, Principal, Secret, Verified, Vouched};
 use policy::{Command, Subject, Verdict};
 use records::{AuthFailure, Body, Entry, SessionStart, Text, Timestamp};
 
-use crate::journal::{Journal, JournalError, Mark};
+use crate::journal::{Journal, JournalError, Mark, Pace};
 use crate::session::{Opened, Session};
 use crate::target::Target;
 
@@ -90,8 +90,8 @@ pub struct Arrival<'a> {
     pub target: &'a [u8],
 }
 
-/// A client whose credential was good. It has no session yet.
-#[derive(Debug)]
+/// A client whose credential was good. It has no session yet. A clone stands on the same lease.
+#[derive(Debug, Clone)]
 pub struct Identified {
     verified: Verified,
     /// What the session's first entry says beside the principal.
@@ -102,6 +102,16 @@ impl Identified {
     /// Who it is.
     pub fn principal(&self) -> &Principal {
         &self.verified.principal
+    }
+
+    /// What a record keeps of its credential.
+    pub fn credential(&self) -> &Credential {
+        &self.verified.credential
+    }
+
+    /// Its right to go on.
+    pub fn lease(&self) -> &Lease {
+        &self.verified.lease
     }
 
     /// What to carry in a certificate for it; see [`Verified::vouch`].
@@ -261,8 +271,12 @@ impl Gate {
     }
 
     async fn append_durably(&self, session: &str, body: Body<'_>) -> Result<u64, JournalError> {
+        let is_end = matches!(body, Body::LogSealed(_));
         let entry = Entry::new(Timestamp::now(), crate::salt()?, session, body).to_json();
-        let index = self.journal.append(entry)?;
+        let index = match is_end {
+            true => self.journal.append_end(entry, Pace::Now)?,
+            false => self.journal.append(entry)?,
+        };
         let mut wait = self.journal.waiter();
         std::future::poll_fn(|cx| wait.poll(Mark::Durable(index), cx)).await?;
         Ok(index)

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+
 /// A place for entries: ordered, append-only, durable.
 pub trait Journal: Send + Sync + 'static {
     /// Takes one entry and gives its index. Never blocks. The entry is not durable yet.
@@ -14,12 +16,14 @@ pub trait Journal: Send + Sync + 'static {
     /// [`JournalError::Full`] for now, or [`JournalError::Failed`] for good: nothing was taken.
     fn append(&self, entry: Vec<u8>) -> Result<u64, JournalError>;
 
-    /// As [`Journal::append`], for an entry that nobody waits for now: the journal may take a few
-    /// milliseconds longer until it is durable, unless it is waited for.
+    /// As [`Journal::append`], for the end of what was begun: a command's outcome, a session's
+    /// end. A journal that can be [full](JournalError::Full) should keep room for these that
+    /// nothing else may take, so that what was begun before it was full has its end on record.
     ///
     /// # Errors
     /// As [`Journal::append`].
-    fn append_soon(&self, entry: Vec<u8>) -> Result<u64, JournalError> {
+    fn append_end(&self, entry: Vec<u8>, pace: Pace) -> Result<u64, JournalError> {
+        let _as_soon = pace;
         self.append(entry)
     }
 
@@ -37,6 +41,15 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// As [`Journal::append`].
     fn recording(&self) -> Result<Box<dyn Recording>, JournalError>;
+}
+
+/// How soon an entry is to be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Without delay.
+    Now,
+    /// A few milliseconds later will do, unless it is waited for: nobody does now.
+    Soon,
 }
 
 /// What a waiter waits for.
@@ -67,6 +80,14 @@ pub trait Recording: Send {
     /// # Errors
     /// [`JournalError::Failed`] if the recording can't be kept.
     fn write(&mut self, bytes: &[u8]) -> Result<u64, JournalError>;
+
+    /// As [`write`](Recording::write), of bytes that may be kept as they lie.
+    ///
+    /// # Errors
+    /// As [`write`](Recording::write).
+    fn write_whole(&mut self, bytes: Bytes) -> Result<u64, JournalError> {
+        self.write(&bytes)
+    }
 
     /// How far it has got, for holding answers back until then.
     fn progress(&self) -> Arc<dyn Progress>;

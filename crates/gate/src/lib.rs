@@ -35,11 +35,12 @@ mod outbox;
 mod permit;
 mod queue;
 mod session;
+mod spool;
 mod target;
 
 pub use exchange::Exchange;
 pub use gate::{Arrival, Authenticate, Gate, Identified, Judge, Refused};
-pub use journal::{Journal, JournalError, Mark, Object, Progress, Recording, Wait};
+pub use journal::{Journal, JournalError, Mark, Object, Pace, Progress, Recording, Wait};
 pub use lines::{JsonLines, MAX_WAITING_BYTES};
 pub use outbox::{ClientOutbox, OutboxError, TargetOutbox};
 pub use permit::{Admitted, Cleared, Release};

@@ -1,16 +1,16 @@
 //! greffier's own log as a [`Journal`]: the segment ring, its publisher and its chunk folder.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use audit_sink::store::{ChunkDir, ChunkError, ChunkRef, ChunkWriter, Publisher};
+use audit_sink::store::{ChunkDir, Publisher};
 use audit_sink::{AppendError, Log, Ticket, WaitError, Waiter};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use crate::journal::{Journal, JournalError, Mark, Object, Progress, Recording, Wait};
+use crate::journal::{Journal, JournalError, Mark, Object, Pace, Progress, Recording, Wait};
+use crate::spool::Spool;
 
 /// The log of this instance.
 #[derive(Debug, Clone)]
@@ -50,9 +50,12 @@ impl Journal for LocalJournal {
         taken(self.log.append(entry))
     }
 
-    fn append_soon(&self, entry: Vec<u8>) -> Result<u64, JournalError> {
+    fn append_end(&self, entry: Vec<u8>, pace: Pace) -> Result<u64, JournalError> {
         self.still_works()?;
-        taken(self.log.append_soon(entry))
+        taken(match pace {
+            Pace::Now => self.log.append_end(entry),
+            Pace::Soon => self.log.append_end_soon(entry),
+        })
     }
 
     fn durable(&self) -> u64 {
@@ -72,9 +75,8 @@ impl Journal for LocalJournal {
     }
 
     fn recording(&self) -> Result<Box<dyn Recording>, JournalError> {
-        let writer = self.chunks.writer();
-        let spool = Spool(Mutex::new(Inner { writer, backlog: BytesMut::new(), taken: 0 }));
-        Ok(Box::new(LocalRecording { spool: Arc::new(spool), journal: self.clone() }))
+        let spool = Arc::new(Spool::new(self.chunks.writer()));
+        Ok(Box::new(LocalRecording { spool, journal: self.clone() }))
     }
 }
 
@@ -116,59 +118,31 @@ impl Wait for LocalWait {
     }
 }
 
-/// A recording's chunk writer, shared by who writes it and who waits for it.
-struct Spool(Mutex<Inner>);
-
-struct Inner {
-    writer: ChunkWriter,
-    /// Bytes that the spooler had no room for. The session that wrote them is not read until
-    /// they are written, so there are no more than it may hold back.
-    backlog: BytesMut,
-    taken: u64,
-}
-
-impl Spool {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), JournalError>> {
-        if self.backlog.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        ready!(self.writer.poll_ready(cx)).map_err(failed)?;
-        match self.writer.append(self.backlog.split().freeze()) {
-            Ok(_) => Poll::Ready(Ok(())),
-            Err(error) => Poll::Ready(Err(failed(error))),
-        }
-    }
-}
-
 struct LocalRecording {
     spool: Arc<Spool>,
     journal: LocalJournal,
 }
 
-impl Recording for LocalRecording {
-    fn write(&mut self, bytes: &[u8]) -> Result<u64, JournalError> {
-        // Chunks alone are no record: without entries that name them nothing more passes.
+impl LocalRecording {
+    /// Chunks alone are no record: without entries that name them nothing more passes.
+    fn still_counts(&self) -> Result<(), JournalError> {
         self.journal.still_works()?;
         if self.journal.log.has_ended() {
             return Err(JournalError::Failed);
         }
-        let mut inner = self.spool.lock();
-        inner.taken += bytes.len() as u64;
-        if inner.backlog.is_empty() {
-            match inner.writer.append(Bytes::copy_from_slice(bytes)) {
-                Ok(_) => return Ok(inner.taken),
-                Err(ChunkError::Busy) => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        inner.backlog.extend_from_slice(bytes);
-        Ok(inner.taken)
+        Ok(())
+    }
+}
+
+impl Recording for LocalRecording {
+    fn write(&mut self, bytes: &[u8]) -> Result<u64, JournalError> {
+        self.still_counts()?;
+        self.spool.write(bytes)
+    }
+
+    fn write_whole(&mut self, bytes: Bytes) -> Result<u64, JournalError> {
+        self.still_counts()?;
+        self.spool.write_whole(bytes)
     }
 
     fn progress(&self) -> Arc<dyn Progress> {
@@ -176,39 +150,10 @@ impl Recording for LocalRecording {
     }
 
     fn sealed(&mut self) -> Vec<Object> {
-        self.spool.lock().writer.take_sealed().iter().map(object).collect()
+        self.spool.sealed()
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Object>, JournalError>> {
-        let mut inner = self.spool.lock();
-        ready!(inner.poll_drain(cx))?;
-        inner.writer.finish();
-        let chunks = ready!(inner.writer.poll_finished(cx)).map_err(failed)?;
-        Poll::Ready(Ok(chunks.iter().map(object).collect()))
-    }
-}
-
-impl Progress for Spool {
-    fn poll_written(&self, offset: u64, cx: &mut Context<'_>) -> Poll<Result<(), JournalError>> {
-        let mut inner = self.lock();
-        ready!(inner.poll_drain(cx))?;
-        inner.writer.poll_written(offset, cx).map_err(failed)
-    }
-}
-
-fn object(chunk: &ChunkRef) -> Object {
-    Object { sha256: *chunk.sha256.as_bytes(), bytes: u64::from(chunk.len) }
-}
-
-fn failed(error: ChunkError) -> JournalError {
-    match error {
-        ChunkError::Closed => JournalError::Closed,
-        ChunkError::Busy | ChunkError::Write(_) | ChunkError::Failed => JournalError::Failed,
-    }
-}
-
-impl fmt::Debug for Spool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Spool")
+        self.spool.poll_finish(cx)
     }
 }

@@ -73,6 +73,12 @@ impl ClientOutbox {
         self.0.buf.is_empty()
     }
 
+    /// Throws away what is not known to be on record: after a failure of the record, so that the
+    /// client can be told of it. What is left ends where some [`push`](Self::push) ended.
+    pub fn drop_held(&mut self) {
+        self.0.drop_held();
+    }
+
     /// Writes what may leave. Ready when nothing waits any more.
     ///
     /// # Errors
@@ -122,6 +128,11 @@ impl Queue {
             Some((last, held)) if held.is_implied_by(hold) => *last = end,
             _ => self.holds.push_back((end, hold.clone())),
         }
+    }
+
+    fn drop_held(&mut self) {
+        self.holds.clear();
+        self.buf.truncate(usize::try_from(self.cleared - self.start).unwrap_or(usize::MAX));
     }
 
     fn poll_clear(
@@ -229,5 +240,30 @@ mod tests {
             panic!("must fail")
         };
         assert!(wire.is_empty());
+    }
+    #[test]
+    fn after_a_failed_record_only_what_was_cleared_and_the_goodbye_leave() {
+        /// Its first entry is durable, and no other ever will be.
+        struct Half;
+        impl Wait for Half {
+            fn poll(&mut self, mark: Mark, _: &mut Context<'_>) -> Poll<Result<(), JournalError>> {
+                Poll::Ready(if mark == Mark::Durable(0) {
+                    Ok(())
+                } else {
+                    Err(JournalError::Failed)
+                })
+            }
+        }
+        let release = |index| Release { hold: Hold::until(Mark::Durable(index)) };
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut outbox = ClientOutbox::default();
+        let mut wire = Vec::new();
+        outbox.push(&release(0), b"shown ");
+        outbox.push(&release(1), b"secret");
+        assert!(matches!(outbox.poll_flush(&mut cx, &mut Half, &mut wire), Poll::Ready(Err(_))));
+        outbox.drop_held();
+        outbox.push(&release(0), b"goodbye");
+        assert!(matches!(outbox.poll_flush(&mut cx, &mut Half, &mut wire), Poll::Ready(Ok(()))));
+        assert_eq!(wire, b"shown goodbye");
     }
 }

@@ -4,17 +4,17 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use identity::{EndReason, Lease, Principal};
 use policy::{Action, Verdict};
-use records::{Body, Command, Entry, Parameter, Response, SessionEnd, Text, Timestamp};
+use records::{Body, Command, Entry, Parameter, Response, SessionEnd, Text, Timestamp, Trace};
 use serde_json::value::RawValue;
 
 use crate::Judge;
 use crate::exchange::{Exchange, Kept, chunk};
-use crate::journal::{Journal, JournalError, Mark, Object, Recording, Wait};
+use crate::journal::{Journal, JournalError, Mark, Object, Pace, Recording, Wait};
 use crate::permit::{Admitted, Hold, Release};
 use crate::target::{Durability, RecordingLevel, Target};
 
@@ -47,6 +47,8 @@ struct Inner {
     denied: AtomicU64,
     unrecorded: AtomicU64,
     ended: std::sync::atomic::AtomicBool,
+    /// Which run all its commands belong to, unless one says otherwise.
+    trace: OnceLock<Trace<'static>>,
     /// What the session's last entry says beside the counts.
     notes: Mutex<BTreeMap<Cow<'static, str>, Text<'static>>>,
 }
@@ -119,6 +121,9 @@ pub struct Draft<'a> {
     /// What the protocol adds (see [`records::Command::details`]), masked for the record. With
     /// the text and the parameters it must fit an entry, or the command is refused.
     pub details: BTreeMap<Cow<'a, str>, Text<'a>>,
+    /// Which run of which agent it belongs to, masked for the record; none: the session's, if
+    /// that has one ([`Session::belongs_to`]).
+    pub trace: Option<Trace<'a>>,
     /// Whether the answer's bytes are kept.
     pub keep: Keep,
     /// Where a long answer goes.
@@ -210,6 +215,7 @@ impl Session {
             denied: AtomicU64::new(0),
             unrecorded: AtomicU64::new(0),
             ended: std::sync::atomic::AtomicBool::new(false),
+            trace: OnceLock::new(),
             notes: Mutex::default(),
         }))
     }
@@ -361,6 +367,10 @@ impl Session {
             reason,
             policy: Cow::Borrowed(&inner.policy_digest),
             masked: draft.masked,
+            trace: draft
+                .trace
+                .or_else(|| inner.trace.get().cloned())
+                .map(|trace| Box::new(told(trace, secret))),
             details: if secret { BTreeMap::new() } else { draft.details },
         }))
     }
@@ -368,6 +378,13 @@ impl Session {
     /// A waiter for one queue or task: it wakes for the last mark it was asked for only.
     pub fn waiter(&self) -> Box<dyn Wait> {
         self.0.journal.waiter()
+    }
+
+    /// Says which run of which agent the session's commands belong to, masked for the record.
+    /// What is said first counts.
+    pub fn belongs_to(&self, trace: Trace<'static>) {
+        // Said twice: the first stays.
+        let _second = self.0.trace.set(trace);
     }
 
     /// Keeps something for the session's last entry.
@@ -385,7 +402,9 @@ impl Session {
         if inner.ended.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.append(Body::SessionEnd(inner.last_words(reason))).map(drop)
+        let end = Body::SessionEnd(inner.last_words(reason));
+        let entry = Entry::new(Timestamp::now(), crate::salt()?, &*inner.id, end);
+        inner.journal.append_end(entry.to_json(), Pace::Now).map(drop)
     }
 
     pub(crate) fn append(&self, body: Body<'_>) -> Result<u64, JournalError> {
@@ -394,20 +413,17 @@ impl Session {
     }
 
     /// Appends an outcome, which is then empty; one that the journal has no room for stays what
-    /// it is, to be tried again. `soon`: nothing waits for it.
+    /// it is, to be tried again.
     pub(crate) fn append_outcome(
         &self,
         response: &mut Response<'_>,
-        soon: bool,
+        pace: Pace,
     ) -> Result<u64, JournalError> {
         let salt = crate::salt()?;
         let body = Body::Response(std::mem::take(response));
         // An id of its own: the entry must live as long as what it may give back.
         let entry = Entry::new(Timestamp::now(), salt, self.0.id.clone(), body);
-        let appended = match soon {
-            true => self.0.journal.append_soon(entry.to_json()),
-            false => self.0.journal.append(entry.to_json()),
-        };
+        let appended = self.0.journal.append_end(entry.to_json(), pace);
         if appended.is_err()
             && let Body::Response(kept) = entry.body
         {
@@ -454,7 +470,7 @@ impl Drop for Inner {
         let end = self.last_words("cut");
         let recorded = crate::salt().and_then(|salt| {
             let entry = Entry::new(Timestamp::now(), salt, &*self.id, Body::SessionEnd(end));
-            self.journal.append(entry.to_json())
+            self.journal.append_end(entry.to_json(), Pace::Now)
         });
         if let Err(error) = recorded {
             tracing::error!(session = self.id, %error, "a session's end is not on record");
@@ -465,6 +481,14 @@ impl Drop for Inner {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Session").field(&self.0.id).finish()
+    }
+}
+
+/// A trace as the recording level lets it be told.
+fn told(trace: Trace<'_>, secret: bool) -> Trace<'_> {
+    match secret {
+        true => Trace { state: None, baggage: BTreeMap::new(), left_out: 0, ..trace },
+        false => trace,
     }
 }
 

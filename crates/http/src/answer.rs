@@ -4,24 +4,37 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use gate::{JournalError, Release, Wait};
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::client::conn::http1::SendRequest;
 use identity::EndReason;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::{Sleep, sleep};
 
-use crate::body::{AHEAD, BodyError, RequestBody};
-use crate::content::Content;
+use crate::body::{AHEAD, BodyError};
+use crate::content::{Content, forget_the_bytes};
 use crate::pool;
 use crate::relay::Job;
 use crate::running::{Running, Shared};
+use crate::stall::{Busy, Taking};
+
+/// The most that is handed over at once on a stream of HTTP/2, in bytes: so much of an answer may
+/// stay behind in its connection when the client takes no more.
+pub const MAX_PIECE: usize = 16 * 1024;
 
 /// An answer's body on its way to the client.
-pub struct AnswerBody(Down);
+pub struct AnswerBody {
+    down: Down,
+    /// On HTTP/2.
+    taking: Option<Rc<Taking>>,
+    /// Its connection has something to do as long as this is there.
+    _busy: Option<Busy>,
+}
 
 enum Down {
     Done,
@@ -51,13 +64,18 @@ pub(crate) struct Answering {
     /// The head waits, or went.
     gathered: bool,
     over: Pin<Box<dyn Future<Output = EndReason>>>,
+    /// How long it may stand still, and since when it does.
+    patience: Option<Duration>,
+    still: Option<Pin<Box<Sleep>>>,
+    /// On HTTP/2.
+    taking: Option<Rc<Taking>>,
     jobs: UnboundedSender<Job>,
 }
 
 /// Where an answer comes from.
 pub(crate) struct Source {
     pub(crate) body: Incoming,
-    pub(crate) sender: SendRequest<RequestBody>,
+    pub(crate) sender: pool::Sender,
     pub(crate) key: pool::Key,
     pub(crate) idle: usize,
 }
@@ -70,6 +88,7 @@ impl Answering {
         content: Content,
         running: Shared,
         jobs: UnboundedSender<Job>,
+        patience: Option<Duration>,
     ) -> Result<Box<Answering>, JournalError> {
         let (wait, lease) = {
             let mut running = running.borrow_mut();
@@ -86,6 +105,9 @@ impl Answering {
             tail: None,
             gathered: false,
             over: Box::pin(async move { lease.ended().await }),
+            patience,
+            still: None,
+            taking: Taking::here(),
             jobs,
         }))
     }
@@ -151,8 +173,16 @@ impl Answering {
             return Err(BodyError::Over(why));
         }
         let Poll::Ready(frame) = Pin::new(&mut source.body).poll_frame(cx) else {
+            if let Some(patience) = self.patience {
+                let still = self.still.get_or_insert_with(|| Box::pin(sleep(patience)));
+                if still.as_mut().poll(cx).is_ready() {
+                    running.borrow_mut().failed("lost", "target_slow");
+                    return Err(BodyError::Slow);
+                }
+            }
             return Ok(Poll::Pending);
         };
+        self.still = None;
         let frame = match frame {
             None => return self.close(None),
             Some(Err(error)) => {
@@ -184,7 +214,13 @@ impl Answering {
                 Ok(Poll::Ready(()))
             }
             Err(frame) => match frame.into_trailers() {
-                Ok(trailers) => self.close(Some(Piece::Trailers(trailers))),
+                Ok(mut trailers) => {
+                    if !matches!(self.content, Content::AsIs) {
+                        forget_the_bytes(&mut trailers);
+                    }
+                    running.borrow_mut().trailers(&trailers);
+                    self.close(Some(Piece::Trailers(trailers)))
+                }
                 Err(_) => Ok(Poll::Ready(())),
             },
         }
@@ -244,7 +280,11 @@ impl Answering {
             {
                 cleared?;
                 match self.queue.pop_front() {
-                    Some((Piece::Data(data), _)) => {
+                    Some((Piece::Data(mut data), release)) => {
+                        if self.taking.is_some() && data.len() > MAX_PIECE {
+                            let rest = data.split_off(MAX_PIECE);
+                            self.queue.push_front((Piece::Data(rest), release));
+                        }
                         self.held -= data.len();
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
@@ -296,7 +336,9 @@ impl Drop for Answering {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             tell(&mut running.borrow_mut(), &self.content);
-            running.borrow_mut().failed("cut", "client_left");
+            let slow = self.taking.as_ref().is_some_and(|it| it.is_over());
+            let cause = if slow { "client_slow" } else { "client_left" };
+            running.borrow_mut().failed("cut", cause);
             // The connection's task is gone with the process: the exchange records itself.
             let _gone = self.jobs.send(Job::Orphan(running));
         }
@@ -305,11 +347,36 @@ impl Drop for Answering {
 
 impl AnswerBody {
     pub(crate) fn full(bytes: Bytes) -> Self {
-        AnswerBody(if bytes.is_empty() { Down::Done } else { Down::Full(bytes) })
+        AnswerBody::of(if bytes.is_empty() { Down::Done } else { Down::Full(bytes) })
     }
 
     pub(crate) fn answering(answering: Box<Answering>) -> Self {
-        AnswerBody(Down::Streaming(answering))
+        AnswerBody::of(Down::Streaming(answering))
+    }
+
+    fn of(down: Down) -> Self {
+        let taking = Taking::here();
+        if let Some(taking) = &taking {
+            taking.handed();
+        }
+        AnswerBody { down, taking, _busy: None }
+    }
+
+    /// The same, as long as its connection has something to do.
+    pub(crate) fn while_busy(self, busy: Busy) -> Self {
+        AnswerBody { _busy: Some(busy), ..self }
+    }
+
+    fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.down {
+            Down::Done => Poll::Ready(None),
+            Down::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.down = Down::Done;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Down::Streaming(body) => body.poll(cx),
+        }
     }
 }
 
@@ -321,19 +388,17 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.0 {
-            Down::Done => Poll::Ready(None),
-            Down::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
-                self.0 = Down::Done;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
-            Down::Streaming(body) => body.poll(cx),
+        let Some(taking) = self.taking.clone() else { return self.poll_down(cx) };
+        taking.asked();
+        let polled = self.poll_down(cx);
+        if polled.is_ready() {
+            taking.handed();
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.down {
             Down::Done => true,
             Down::Full(_) => false,
             Down::Streaming(body) => body.running.is_none() && body.queue.is_empty(),
@@ -341,7 +406,7 @@ impl Body for AnswerBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.down {
             Down::Done => SizeHint::with_exact(0),
             Down::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Down::Streaming(body) if body.running.is_none() => {

@@ -115,6 +115,7 @@ impl Uploading {
                 cleared.map_err(unrecorded)?;
                 let frame = self.queue.pop_front().map(|(frame, _)| frame);
                 self.held -= frame.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len);
+                self.running.borrow_mut().moved = Some(Instant::now());
                 return Poll::Ready(frame.map(Ok));
             }
             if self.ended && self.queue.is_empty() {
@@ -144,7 +145,7 @@ impl Uploading {
                     recorded.map_err(unrecorded)?;
                 }
                 Some(Err(_)) => {
-                    return Poll::Ready(Some(Err((BodyError::Broken, Upload::Well))));
+                    return Poll::Ready(Some(Err((BodyError::Broken, Upload::Broken))));
                 }
                 Some(Ok(frame)) => self.take(frame)?,
             }
@@ -152,6 +153,10 @@ impl Uploading {
     }
 
     fn take(&mut self, frame: Frame<Bytes>) -> Result<(), (BodyError, Upload)> {
+        // Trailers, which few servers read, are not on record: they end here (RFC 9110, 6.5.1).
+        if !frame.is_data() {
+            return Ok(());
+        }
         let data = frame.data_ref().map(Bytes::as_ref).unwrap_or_default();
         self.seen += data.len() as u64;
         if let Some(most) = self.most.filter(|most| self.seen > *most) {

@@ -62,6 +62,19 @@ pub(crate) enum FieldError {
     Host,
     #[error("there is more than one Authorization")]
     Authorization,
+    #[error("the only Transfer-Encoding that is understood is chunked")]
+    TransferEncoding,
+}
+
+/// Refuses what the library lets pass of Transfer-Encoding: a coding before `chunked`, which the
+/// target would not be told of, as the field ends here (RFC 9112, 6.1).
+pub(crate) fn check_transfer_encoding(fields: &HeaderMap) -> Result<(), FieldError> {
+    let mut all = fields.get_all(header::TRANSFER_ENCODING).iter();
+    match (all.next(), all.next()) {
+        (None, _) => Ok(()),
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(FieldError::TransferEncoding),
+    }
 }
 
 /// Takes out what belongs to one connection only. `Connection` itself may name more.

@@ -6,7 +6,8 @@
 //!
 //! 1. `relay`: its head is read once: one path (`uri`), one host, no fields that belong to
 //!    the connection. That form is judged, recorded and forwarded.
-//! 2. `sessions`: who asks. A bearer's use of one target is a session, on record.
+//! 2. `sessions`: who asks. A bearer's use of one target is a session, on record; so is a
+//!    browser's that logged in (`login`).
 //! 3. [`gate::Session::judge`] and [`submit`](gate::Session::submit): the command's entry, with its
 //!    body if that is short. A refusal is `application/problem+json` (`problem`).
 //! 4. `pool`: a connection to the target. The request leaves when its entry is durable; a long
@@ -30,6 +31,7 @@ mod arguments;
 mod body;
 mod content;
 mod headers;
+mod login;
 pub mod mcp;
 mod metadata;
 mod pool;
@@ -38,21 +40,24 @@ mod proxy;
 mod record;
 mod relay;
 mod running;
+mod send;
 mod sessions;
 mod stall;
 mod target;
 mod upgrade;
 mod uri;
 
-pub use answer::AnswerBody;
+pub use answer::{AnswerBody, MAX_PIECE};
 pub use body::{BODY_STALL, BodyError};
+pub use login::{BrowserLogin, CALLBACK, LOGOUT, MAX_LOGINS, MAX_LOGINS_OF_ONE};
 pub use proxy::{Config, HEAD_TIMEOUT, MAX_FIELDS, MAX_HEAD_BYTES, MAX_STREAMS, Proxy};
 pub use record::{MEDIA, VOCABULARY};
 pub use relay::MAX_JUDGED_BODY;
 pub use sessions::{MAX_SESSIONS, SESSION_IDLE};
-pub use stall::WRITE_STALL;
+pub use stall::{CONNECTION_IDLE, WRITE_STALL};
 pub use target::{
-    ANSWER_TIMEOUT, CONNECT_TIMEOUT, Credential, IDLE_CONNECTIONS, Route, Target, Upstream,
+    ANSWER_STALL, ANSWER_TIMEOUT, CONNECT_TIMEOUT, Credential, Http2, IDLE_CONNECTIONS, Route,
+    Target, Upstream,
 };
 
 /// The protocol's name in rules and records.

@@ -13,7 +13,7 @@ use crate::uri::Path;
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
 /// The resource's address as the client knows it.
-fn address(secure: bool, host: &str) -> Option<String> {
+pub(crate) fn address(secure: bool, host: &str) -> Option<String> {
     // It is repeated in an answer, so it must be what a host can be.
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:[]".contains(c);
     let scheme = if secure { "https" } else { "http" };

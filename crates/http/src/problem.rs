@@ -7,10 +7,11 @@ use bytes::Bytes;
 use gate::{JournalError, RefusalCause, Refused};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use identity::AuthError;
+use identity::{AuthError, CodeError, Fault};
 
 use crate::answer::AnswerBody;
 use crate::headers::FieldError;
+use crate::login::Sent;
 use crate::uri::PathError;
 
 /// The longest text of a rule, a reason or an error that is passed on, in bytes.
@@ -30,6 +31,10 @@ pub(crate) enum Told {
     NoTarget,
     #[error("{0}")]
     Unauthenticated(Challenge),
+    #[error("{0}")]
+    Login(LoginError),
+    #[error("sent to the issuer to log in")]
+    ToIssuer(Sent),
     #[error("the method is not one that is passed on")]
     Method,
     #[error("an upgrade of the connection is not allowed for this target")]
@@ -71,6 +76,40 @@ pub(crate) enum Told {
     TargetBroke,
     #[error("the target's answer can't be searched for what must be masked")]
     Unmaskable,
+}
+
+/// Why a browser is not logged in, or its cookie does not count.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum LoginError {
+    #[error("this browser did not begin this login, or too long ago; open the page again")]
+    State,
+    #[error("the page of another site may not use your login here")]
+    CrossSite,
+    #[error(transparent)]
+    Flow(CodeError),
+}
+
+impl LoginError {
+    fn code(&self) -> &'static str {
+        match self {
+            LoginError::State => "login_state",
+            LoginError::CrossSite => "cross_site",
+            LoginError::Flow(error) => error.code(),
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            LoginError::State => StatusCode::BAD_REQUEST,
+            LoginError::CrossSite => StatusCode::FORBIDDEN,
+            LoginError::Flow(CodeError::Busy) => StatusCode::SERVICE_UNAVAILABLE,
+            LoginError::Flow(error) => match error.fault() {
+                Fault::Client => StatusCode::FORBIDDEN,
+                Fault::Operator => StatusCode::INTERNAL_SERVER_ERROR,
+                Fault::Issuer => StatusCode::BAD_GATEWAY,
+            },
+        }
+    }
 }
 
 /// What a client without a good token is told (RFC 6750, 3).
@@ -139,6 +178,8 @@ impl Told {
             Told::NoTarget => "no_target",
             Told::Unauthenticated(Challenge::Missing | Challenge::Malformed) => "no_token",
             Told::Unauthenticated(_) => "token",
+            Told::Login(error) => error.code(),
+            Told::ToIssuer(_) => "login",
             Told::Method => "method",
             Told::Upgrade => "upgrade",
             Told::Slow => "slow",
@@ -167,6 +208,8 @@ impl Told {
             Told::NoTarget => StatusCode::NOT_FOUND,
             Told::Unauthenticated(Challenge::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Told::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Told::Login(error) => error.status(),
+            Told::ToIssuer(_) => StatusCode::SEE_OTHER,
             Told::Method => StatusCode::METHOD_NOT_ALLOWED,
             Told::Upgrade | Told::Origin | Told::Denied { .. } | Told::Held { .. } => {
                 StatusCode::FORBIDDEN
@@ -186,6 +229,9 @@ impl Told {
     /// The answer. `metadata` is where a client without a token reads how to get one (RFC 9728).
     pub(crate) fn response(&self, metadata: Option<&str>) -> Response<AnswerBody> {
         let status = self.status();
+        if let Told::ToIssuer(sent) = self {
+            return sent.response();
+        }
         if let Told::Message { bytes, .. } = self {
             let mut response = Response::new(AnswerBody::full(bytes.clone()));
             *response.status_mut() = status;

@@ -18,14 +18,15 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::PROTOCOL;
+use crate::login::{BrowserLogin, Browsers};
 use crate::mcp::Memory;
 use crate::relay::{Connection, Job};
 use crate::sessions::{MAX_SESSIONS, SESSION_IDLE, Sessions};
-use crate::stall::{Patient, WRITE_STALL};
+use crate::stall::{Activity, CONNECTION_IDLE, Patient, Streams, WRITE_STALL};
 use crate::target::Target;
 
 /// How long a client may take for TLS, and for the head of a request, unless configured.
@@ -40,6 +41,11 @@ pub const MAX_STREAMS: u32 = 128;
 /// Streams of HTTP/2 that a client may have opened and reset before we saw to them; beyond them
 /// the connection ends (rapid reset).
 const MAX_RESETS: usize = 20;
+/// What a client of HTTP/2 may send of one body, and of all together, before we asked for more, in
+/// bytes; and the longest of its frames.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const MAX_FRAME_BYTES: u32 = 16 * 1024;
 /// What is buffered of a connection each way, in bytes.
 const MAX_BUFFER: usize = 64 * 1024;
 
@@ -53,10 +59,14 @@ pub struct Config {
     /// Where clients may get tokens: issuers, told to those that have none (RFC 9728). Empty: they
     /// are not told.
     pub authorization_servers: Vec<String>,
+    /// How browsers log in, if they may. Without it a token is needed.
+    pub login: Option<BrowserLogin>,
     /// See [`HEAD_TIMEOUT`].
     pub head_timeout: Duration,
     /// See [`WRITE_STALL`].
     pub write_stall: Duration,
+    /// See [`CONNECTION_IDLE`].
+    pub connection_idle: Duration,
     /// See [`MAX_SESSIONS`].
     pub max_sessions: usize,
     /// See [`SESSION_IDLE`].
@@ -70,8 +80,10 @@ impl Config {
             targets,
             tls: None,
             authorization_servers: Vec::new(),
+            login: None,
             head_timeout: HEAD_TIMEOUT,
             write_stall: WRITE_STALL,
+            connection_idle: CONNECTION_IDLE,
             max_sessions: MAX_SESSIONS,
             session_idle: SESSION_IDLE,
         }
@@ -87,6 +99,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) sessions: Sessions,
     pub(crate) memory: Memory,
+    pub(crate) browsers: Option<Browsers>,
     /// Tells the connections of this proxy's targets from another's.
     pub(crate) number: u64,
 }
@@ -97,7 +110,9 @@ impl Proxy {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let sessions = Sessions::new(config.max_sessions, config.session_idle);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Proxy(Arc::new(Inner { gate, config, sessions, memory: Memory::default(), number }))
+        let browsers = config.login.clone().map(Browsers::new);
+        let memory = Memory::default();
+        Proxy(Arc::new(Inner { gate, config, sessions, memory, browsers, number }))
     }
 
     /// Serves one connection until it ends, or until `shutdown` is ready and its requests are
@@ -131,22 +146,44 @@ impl Proxy {
     {
         let (jobs, waiting) = unbounded_channel();
         let connection = Rc::new(Connection { inner: self.0.clone(), peer, secure, jobs });
+        let activity = Activity::new();
+        let seen = activity.clone();
         let service = service_fn(move |request| {
-            let connection = connection.clone();
-            async move { Ok::<_, Infallible>(connection.answer(request).await) }
+            let (connection, busy) = (connection.clone(), seen.busy());
+            async move {
+                let response = connection.answer(request).await;
+                Ok::<_, Infallible>(response.map(|body| body.while_busy(busy)))
+            }
         });
         let builder = self.builder();
         let io = TokioIo::new(Patient::new(io, self.0.config.write_stall));
         let mut serving = Box::pin(builder.serve_connection_with_upgrades(io, service));
         let (mut shutdown, mut working) = (pin!(shutdown), pin!(work(waiting)));
-        let mut asked = false;
+        // Once more what the library allows for a head, so that it is the first to say so.
+        let Config { head_timeout, connection_idle, .. } = self.0.config;
+        let mut idle = pin!(activity.idle(head_timeout * 2, connection_idle));
+        let (mut asked, mut cut) = (false, None);
         let ended = loop {
             tokio::select! {
+                // What came is seen to before it is said that nothing did.
+                biased;
                 ended = serving.as_mut() => break ended,
                 () = shutdown.as_mut(), if !asked => {
                     asked = true;
                     serving.as_mut().graceful_shutdown();
                 }
+                () = idle.as_mut(), if !asked => {
+                    asked = true;
+                    match activity.state() {
+                        (false, _) => break Ok(()),
+                        (true, _) => serving.as_mut().graceful_shutdown(),
+                    }
+                    cut = Some(Instant::now() + self.0.config.write_stall);
+                }
+                () = until(cut), if cut.is_some() => match activity.state() {
+                    (_, false) => break Ok(()),
+                    (_, true) => cut = Some(Instant::now() + self.0.config.write_stall),
+                },
                 // Never before the connection, which holds a sender.
                 () = working.as_mut() => {}
             }
@@ -159,8 +196,8 @@ impl Proxy {
         working.await;
     }
 
-    fn builder(&self) -> auto::Builder<LocalExecutor> {
-        let mut builder = auto::Builder::new(LocalExecutor);
+    fn builder(&self) -> auto::Builder<Streams> {
+        let mut builder = auto::Builder::new(Streams(self.0.config.write_stall));
         builder
             .http1()
             .timer(TokioTimer::new())
@@ -175,6 +212,9 @@ impl Proxy {
             .max_header_list_size(MAX_HEAD_BYTES as u32)
             .max_pending_accept_reset_streams(MAX_RESETS)
             .max_local_error_reset_streams(MAX_RESETS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(MAX_FRAME_BYTES)
             .max_send_buf_size(MAX_BUFFER)
             .keep_alive_interval(Some(KEEP_ALIVE))
             .keep_alive_timeout(self.0.config.head_timeout);
@@ -202,6 +242,13 @@ impl Proxy {
 /// How often a connection of HTTP/2 is asked whether the client is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
+/// Waits until then.
+async fn until(then: Option<Instant>) {
+    if let Some(then) = then {
+        sleep_until(then).await;
+    }
+}
+
 /// Does what is left of requests.
 async fn work(mut waiting: UnboundedReceiver<Job>) {
     while let Some(job) = waiting.recv().await {
@@ -220,7 +267,7 @@ async fn work(mut waiting: UnboundedReceiver<Job>) {
 
 /// Runs what a connection starts on the thread that serves it.
 #[derive(Debug, Clone, Copy)]
-struct LocalExecutor;
+pub(crate) struct LocalExecutor;
 
 impl<F> hyper::rt::Executor<F> for LocalExecutor
 where

@@ -8,8 +8,9 @@ use http::{Method, StatusCode, Version};
 use http_content::headers::{HeaderRecorder, RecordedValue};
 use http_content::query::UrlMasker;
 use masking::{Outcome, Policy, Receipt, Sink};
+use mcp_wire::{Object, Value};
 use policy::{Access, Vocabulary};
-use records::Text;
+use records::{Text, Trace};
 
 /// What the bytes of a recorded answer are: its head as HTTP/1.1 would have it, an empty line, and
 /// the body without transfer coding (RFC 9112, 10.1).
@@ -127,6 +128,34 @@ fn value(policy: &Policy, name: &HeaderName, value: &[u8], counts: &mut Counted)
         RecordedValue::Clear(text) => text,
         RecordedValue::Hashed { sha256, .. } => format!("sha256:{}", hex::encode(sha256)),
     }
+}
+
+/// Which run of which agent a command belongs to, as the record may keep it: what a message says
+/// (MCP's `_meta`), or else the request's fields. More than one `traceparent` is none.
+pub(crate) fn trace(
+    policy: &Policy,
+    all: &HeaderMap,
+    meta: Option<&Object>,
+    counts: &mut Counted,
+) -> Option<Trace<'static>> {
+    let said = |name: &str| meta.and_then(|meta| meta.get(name)).and_then(Value::as_str);
+    let message = said("traceparent")
+        .and_then(|parent| Trace::read(parent, said("tracestate"), said("baggage")));
+    let joined = |name: &str| {
+        let values: Option<Vec<&str>> =
+            all.get_all(name).iter().map(|it| it.to_str().ok()).collect();
+        values.filter(|it| !it.is_empty()).map(|it| it.join(","))
+    };
+    let trace = message.or_else(|| {
+        let (state, baggage) = (joined("tracestate"), joined("baggage"));
+        Trace::read(&joined("traceparent")?, state.as_deref(), baggage.as_deref())
+    });
+    trace.map(|it| {
+        it.masked(|text| match masked(policy, text.as_bytes(), counts) {
+            Text::Utf8(kept) => (kept != text).then(|| kept.into_owned()),
+            Text::Bytes { hex } => Some(hex.into_owned()),
+        })
+    })
 }
 
 /// An answer's head as it is recorded.

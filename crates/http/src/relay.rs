@@ -26,14 +26,15 @@ use crate::arguments::Arguments;
 use crate::body::{BODY_STALL, BodyError, RequestBody, linger};
 use crate::content::{Content, Kept, ask_plainly, forget_the_bytes, is_coded, looks};
 use crate::headers::{self, Introduction};
+use crate::login::cookies;
 use crate::mcp::{self, McpAnswer};
 use crate::metadata;
-use crate::pool::{self, Connected};
 use crate::problem::{Challenge, Told};
 use crate::proxy::Inner;
 use crate::record::{self, Counted};
 use crate::running::{Running, Shared, Upload};
-use crate::sessions::InUse;
+use crate::send::send;
+use crate::sessions::{InUse, Who};
 use crate::target::{Credential, Target, route};
 use crate::upgrade::{self, Wish};
 use crate::uri::Path;
@@ -83,9 +84,13 @@ impl Connection {
     pub(crate) async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
         let mut request = request;
         let wish = upgrade::wish(&mut request);
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let servers = &self.inner.config.authorization_servers;
         if let Some(response) = metadata::answer(self.secure, &parts, servers) {
+            return response;
+        }
+        if let Some(response) = self.own_page(&mut parts).await {
+            linger(body);
             return response;
         }
         let url = metadata::url(self.secure, &parts).filter(|_| !servers.is_empty());
@@ -134,13 +139,19 @@ impl Connection {
         if wish.is_some() && !routed.target.upgrades {
             return Err(self.turned_away(parts, name.as_bytes(), Told::Upgrade).await);
         }
-        let token = match bearer(&mut parts.headers) {
-            Ok(token) => token,
+        let who = match self.who(parts, &routed, wish.is_some()).await {
+            Ok(who) => Rc::new(who),
             Err(told) => return Err(self.turned_away(parts, name.as_bytes(), told).await),
         };
-        let session = self.enter(&routed, &token).await?;
+        let session = self.enter(&routed, &who).await?;
         if let Some(mcp) = &routed.target.mcp {
             return self.begin_mcp(parts, unread, routed, session, mcp).await;
+        }
+        if let (Some(most), Some(body)) = (routed.target.max_body, &unread)
+            && body.size_hint().lower() > most
+        {
+            // It says so itself: the target need not see the beginning of it.
+            return Err(self.turned_away(parts, name.as_bytes(), Told::TooLarge(most)).await);
         }
         let judged = read_short(unread, &parts.headers).await?;
         let masking = session.target().masking.clone();
@@ -192,20 +203,28 @@ impl Connection {
         if parts.uri.query().is_some_and(|it| it.len() > crate::uri::MAX_TARGET_BYTES) {
             return Err(crate::uri::PathError::TooLong.into());
         }
+        headers::check_transfer_encoding(&parts.headers)?;
         headers::strip_hop_by_hop(&mut parts.headers)?;
+        // The trailers of a request end here: see `body`.
+        parts.headers.remove(header::TRAILER);
         headers::join_cookies(&mut parts.headers);
+        self.target_of(host, &path)
+    }
+
+    /// Where a path of a host leads to.
+    pub(crate) fn target_of(&self, host: String, path: &Path) -> Result<Routed<'_>, Told> {
         let targets = &self.inner.config.targets;
-        let (at, target, path) = route(targets, &host, &path).ok_or(Told::NoTarget)?;
+        let (at, target, path) = route(targets, &host, path).ok_or(Told::NoTarget)?;
         Ok(Routed { at, target, path, host })
     }
 
     /// Who asks: a session, on record.
-    async fn enter(&self, routed: &Routed<'_>, token: &Secret) -> Result<InUse, Told> {
+    pub(crate) async fn enter(&self, routed: &Routed<'_>, who: &Rc<Who>) -> Result<InUse, Told> {
         let peer = self.peer.to_string();
         let target = routed.target.gate.name.as_bytes();
         let arrival = Arrival { protocol: routed.target.protocol(), peer: &peer, target };
         let Inner { sessions, gate, .. } = &*self.inner;
-        sessions.enter(gate, token, routed.at, routed.target, arrival).await
+        sessions.enter(gate, who, routed.at, routed.target, arrival).await
     }
 
     /// Judges a request and puts it on record.
@@ -269,6 +288,9 @@ impl Connection {
         let mut details = record::fields(masking, &parts.headers, &mut masked);
         details.insert("host".into(), routed.host.clone().into());
         details.insert("peer".into(), self.peer.to_string().into());
+        let scheme = if self.secure { "https" } else { "http" };
+        details.insert("scheme".into(), scheme.into());
+        let trace = record::trace(masking, &parts.headers, None, &mut masked);
         let (path, query) = (routed.path.as_str(), parts.uri.query());
         let text = record::line(masking, &parts.method, path, query, &mut masked);
         let length =
@@ -284,6 +306,7 @@ impl Connection {
             parameters,
             masked,
             media: record::MEDIA,
+            trace,
             details,
             ..Draft::default()
         }
@@ -306,21 +329,33 @@ impl Connection {
         admitted.cleared(&mut *wait).await?;
         let key = (self.inner.number, routed.at);
         let sent_fields = head.headers.clone();
+        // Unasked, the library sends no body of unknown length with a GET.
+        if body.size_hint().exact().is_none() {
+            head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         let request = Request::from_parts(head, body);
-        let (sent, connected) = send(routed.target, key, request, running).await?;
-        if let Some(wish) = wish {
-            if upgrade::is_granted(sent.status(), sent.headers()) {
-                return self.switch(wish, sent, running).await;
-            }
-        } else if sent.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let (sent, connected) = send(routed.target, key, request, running, wish.is_some()).await?;
+        if let Some(wish) = wish
+            && upgrade::is_granted(sent.status(), sent.headers())
+        {
+            return self.switch(wish, sent, running).await;
+        }
+        // Nobody asked for it, or not for this: a client must not take it for granted.
+        if sent.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Told::TargetBroke);
         }
         let media = running.borrow().exchange.media();
         let (mut parts, body) = sent.into_parts();
         headers::strip_hop_by_hop(&mut parts.headers).map_err(|_| Told::TargetBroke)?;
+        cookies::guard(&mut parts.headers);
         let source =
-            Source { body, sender: connected.sender, key, idle: routed.target.upstream.idle };
-        running.borrow_mut().answered(parts.status);
+            Source { body, sender: connected.sender, key, idle: routed.target.idle_connections() };
+        let patience = routed.target.patience(&parts.headers);
+        {
+            let mut running = running.borrow_mut();
+            running.answered(parts.status);
+            running.called(&parts.headers);
+        }
         let short = source.body.size_hint().upper();
         let short = short.is_some_and(|upper| upper <= records::MAX_INLINE_BYTES as u64);
         let session = running.borrow().exchange.session().clone();
@@ -339,7 +374,8 @@ impl Connection {
             _ => {}
         }
         let jobs = self.jobs.clone();
-        let mut answering = Answering::new(source, &head, content, running.clone(), jobs)?;
+        let mut answering =
+            Answering::new(source, &head, content, running.clone(), jobs, patience)?;
         poll_fn(|cx| answering.poll_head(short, cx)).await.map_err(told)?;
         parts.version = Version::default();
         parts.extensions.clear();
@@ -376,6 +412,7 @@ impl Connection {
         let target = hyper::upgrade::on(&mut sent);
         let (mut parts, _) = sent.into_parts();
         headers::strip_hop_by_hop(&mut parts.headers).map_err(|_| Told::TargetBroke)?;
+        cookies::guard(&mut parts.headers);
         upgrade::ask(&mut parts.headers);
         let (release, mut wait) = {
             let mut running = running.borrow_mut();
@@ -419,8 +456,7 @@ impl Connection {
             on_behalf_of: principal.on_behalf_of.first().map(|it| it.subject.as_str()),
         };
         headers::introduce(&mut parts.headers, &introduction);
-        let host = HeaderValue::from_str(&upstream.authority());
-        parts.headers.insert(header::HOST, host.map_err(|_| Told::Unreachable)?);
+        parts.headers.remove(header::HOST);
         if let Credential::Field(name, value) = &upstream.credential {
             parts.headers.insert(name, value.clone());
         }
@@ -455,6 +491,7 @@ impl Connection {
             Upload::Well => told,
             Upload::TooLarge(most) => Told::TooLarge(most),
             Upload::Slow => Told::Slow,
+            Upload::Broken => Told::BadRequest("the body broke off, or its chunks can't be read"),
             Upload::Unrecorded => Told::Unrecorded,
             Upload::Unsearchable => Told::Coded,
         };
@@ -473,37 +510,8 @@ impl Connection {
     }
 }
 
-/// Sends a request on a connection at rest or a new one. A connection that was closed meanwhile
-/// did not take it, and another is tried.
-async fn send(
-    target: &Target,
-    key: pool::Key,
-    mut request: Request<RequestBody>,
-    running: &Shared,
-) -> Result<(Response<Incoming>, Connected), Told> {
-    loop {
-        let mut connected = match pool::take(key).await {
-            Some(connected) => connected,
-            None => pool::connect(&target.upstream).await.map_err(|error| {
-                tracing::debug!(target = &*target.gate.name, %error, "a target can't be reached");
-                Told::Unreachable
-            })?,
-        };
-        match timeout(target.answer_timeout, pool::send(&mut connected, request)).await {
-            Ok(Ok(response)) => return Ok((response, connected)),
-            Ok(Err((_, Some(unsent)))) if connected.used => request = unsent,
-            Ok(Err((error, _))) => {
-                tracing::debug!(target = &*target.gate.name, %error, "a request failed");
-                return Err(Told::TargetBroke);
-            }
-            Err(_) if running.borrow().upload == Upload::Slow => return Err(Told::Slow),
-            Err(_) => return Err(Told::TargetSlow),
-        }
-    }
-}
-
 /// The token, taken out of the fields: it is for us, not for the target.
-fn bearer(fields: &mut HeaderMap) -> Result<Secret, Told> {
+pub(crate) fn bearer(fields: &mut HeaderMap) -> Result<Secret, Told> {
     let missing = Told::Unauthenticated(Challenge::Missing);
     let malformed = Told::Unauthenticated(Challenge::Malformed);
     if fields.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {

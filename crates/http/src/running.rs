@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use gate::{Exchange, JournalError, Release, Wait};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use records::Response;
+use tokio::time::Instant;
 
 use crate::record;
 use crate::sessions::InUse;
@@ -18,6 +19,8 @@ pub(crate) struct Running {
     _in_use: InUse,
     /// What the request's body did, if it ended the request.
     pub(crate) upload: Upload,
+    /// When the target last took a piece of it.
+    pub(crate) moved: Option<Instant>,
     outcome: Response<'static>,
     failed: bool,
 }
@@ -32,6 +35,8 @@ pub(crate) enum Upload {
     TooLarge(u64),
     /// The client stalled.
     Slow,
+    /// The client left in the middle of it, or framed it wrongly.
+    Broken,
     /// It can't be recorded.
     Unrecorded,
     /// It can't be searched for what the record must not have.
@@ -44,7 +49,9 @@ impl Running {
     pub(crate) fn new(exchange: Exchange, in_use: InUse) -> Shared {
         let outcome = Response { outcome: "lost".into(), ..Response::default() };
         let upload = Upload::default();
-        Rc::new(RefCell::new(Running { exchange, _in_use: in_use, upload, outcome, failed: false }))
+        let moved = None;
+        let running = Running { exchange, _in_use: in_use, upload, moved, outcome, failed: false };
+        Rc::new(RefCell::new(running))
     }
 
     /// A waiter of its own for each body.
@@ -66,6 +73,31 @@ impl Running {
     /// Adds to what the outcome says.
     pub(crate) fn detail(&mut self, name: &'static str, value: String) {
         self.outcome.details.insert(name.into(), value.into());
+    }
+
+    /// What an answer says behind its body, for the record.
+    pub(crate) fn trailers(&mut self, all: &HeaderMap) {
+        let mut counts = record::Counted::new();
+        let told = record::fields(&self.exchange.session().target().masking, all, &mut counts);
+        for (name, value) in told {
+            let name = name.replacen("field.", "trailer.", 1);
+            self.outcome.details.insert(name.into(), value);
+        }
+        self.called(all);
+    }
+
+    /// What became of a call of gRPC: it says so in a field of its own, behind its answer or, if
+    /// there is none, in the head.
+    pub(crate) fn called(&mut self, fields: &HeaderMap) {
+        let Some(status) = fields.get("grpc-status").and_then(|it| it.to_str().ok()) else {
+            return;
+        };
+        if !self.failed {
+            self.outcome.outcome = if status == "0" { "ok" } else { "error" }.into();
+        }
+        let known = status.len() <= 3 && status.bytes().all(|it| it.is_ascii_digit());
+        let status = if known { status } else { "unknown" };
+        self.outcome.details.insert("grpc-status".into(), status.to_owned().into());
     }
 
     /// It ended otherwise than with the answer's end; what was said first stays.

@@ -2,14 +2,16 @@
 //! lease, or when nothing was asked for a while.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use gate::{Arrival, Gate, Session};
+use gate::{Arrival, Gate, Identified, Refused, Session};
 use identity::{Secret, TokenHash};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use crate::login::Login;
 use crate::problem::Told;
 use crate::target::Target;
 
@@ -19,7 +21,38 @@ pub const MAX_SESSIONS: usize = 10_000;
 pub const SESSION_IDLE: Duration = Duration::from_secs(5 * 60);
 
 /// Whose session, with which target (its place in the configuration).
-type Key = ([u8; 32], usize);
+type Key = (Whose, usize);
+
+/// By what somebody is known: a cookie's hash is never taken for a token's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Whose {
+    Bearer([u8; 32]),
+    Browser([u8; 32]),
+}
+
+/// Who asks.
+pub(crate) enum Who {
+    /// Whoever has this token.
+    Bearer(Secret),
+    /// A browser that is logged in.
+    Browser(Login),
+}
+
+impl Who {
+    fn key(&self) -> Whose {
+        match self {
+            Who::Bearer(token) => Whose::Bearer(*TokenHash::of(token).as_bytes()),
+            Who::Browser(login) => Whose::Browser(login.key),
+        }
+    }
+
+    async fn identified(&self, gate: &Gate, arrival: Arrival<'_>) -> Result<Identified, Refused> {
+        match self {
+            Who::Bearer(token) => gate.authenticate(token, arrival).await,
+            Who::Browser(login) => Ok((*login.identified).clone()),
+        }
+    }
+}
 
 /// The sessions of one proxy.
 pub(crate) struct Sessions(Arc<Table>);
@@ -108,17 +141,17 @@ impl Sessions {
         Sessions(Arc::new(Table { held: Mutex::default(), most, idle }))
     }
 
-    /// The session of this bearer with this target: the one that is there, or a new one, which
+    /// The session of this one with this target: the one that is there, or a new one, which
     /// is on record when this returns.
     pub(crate) async fn enter(
         &self,
         gate: &Gate,
-        token: &Secret,
+        who: &Rc<Who>,
         at: usize,
         target: &Target,
         arrival: Arrival<'_>,
     ) -> Result<InUse, Told> {
-        let key = (*TokenHash::of(token).as_bytes(), at);
+        let key = (who.key(), at);
         loop {
             let cell = self.place(key)?;
             let mut place = Place { table: &self.0, key, kept: false };
@@ -126,9 +159,7 @@ impl Sessions {
             let session = cell
                 .get_or_try_init(async || {
                     opened = true;
-                    let identified = gate.authenticate(token, arrival).await?;
-                    let session = gate.open_session(identified, target.gate.clone(), arrival).await;
-                    session.map_err(Told::from)
+                    open(gate, who, target, arrival).await
                 })
                 .await?
                 .clone();
@@ -159,6 +190,27 @@ impl Sessions {
         found.busy += 1;
         Ok(found.session.clone())
     }
+}
+
+/// Opens a session, in a task of its own: a client that leaves while an issuer is asked for its
+/// keys must not take the answer with it, which others wait for. A session that nobody waits for
+/// any more ends at once.
+async fn open(
+    gate: &Gate,
+    who: &Rc<Who>,
+    target: &Target,
+    arrival: Arrival<'_>,
+) -> Result<Session, Told> {
+    let (gate, who, target) = (gate.clone(), who.clone(), target.gate.clone());
+    let protocol = arrival.protocol;
+    let (peer, name) = (arrival.peer.to_owned(), arrival.target.to_vec());
+    let opening = tokio::task::spawn_local(async move {
+        let arrival = Arrival { protocol, peer: &peer, target: &name };
+        let identified = who.identified(&gate, arrival).await?;
+        gate.open_session(identified, target, arrival).await.map_err(Told::from)
+    });
+    // It is not cancelled, and does not panic.
+    opening.await.map_err(|_| Told::Unrecorded)?
 }
 
 /// Ends a session with its lease, or when it is idle.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use rustls::ClientConfig;
 
 use crate::mcp::Mcp;
@@ -12,8 +12,12 @@ use crate::uri::Path;
 
 /// How long connecting to a target may take, with TLS, unless configured.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a target may take until its answer begins, unless configured.
+/// How long a target may take nothing of a request, and how long it may take from its end until
+/// the answer begins, unless configured.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an answer may stand still, unless configured. Event streams, gRPC and WebSockets may
+/// be silent for longer: they have their own ways to say that they live.
+pub const ANSWER_STALL: Duration = Duration::from_secs(300);
 /// Connections to a target that each thread keeps for later requests, unless configured.
 pub const IDLE_CONNECTIONS: usize = 32;
 
@@ -34,12 +38,31 @@ pub struct Target {
     pub max_body: Option<u64>,
     /// See [`ANSWER_TIMEOUT`].
     pub answer_timeout: Duration,
+    /// See [`ANSWER_STALL`].
+    pub answer_stall: Duration,
 }
 
 impl Target {
+    /// How many connections are kept: none to a program, which each belong to a session.
+    pub(crate) fn idle_connections(&self) -> usize {
+        let program = self.mcp.as_ref().is_some_and(|mcp| mcp.program.is_some());
+        if program { 0 } else { self.upstream.idle }
+    }
+
     /// The protocol's name in rules and records.
     pub(crate) fn protocol(&self) -> &'static str {
         if self.mcp.is_some() { crate::mcp::PROTOCOL } else { crate::PROTOCOL }
+    }
+}
+
+impl Target {
+    /// How long an answer with these fields may stand still.
+    pub(crate) fn patience(&self, fields: &HeaderMap) -> Option<Duration> {
+        let media = fields.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+        let media = media.unwrap_or_default().trim_start().to_ascii_lowercase();
+        let may_be_silent =
+            media.starts_with("text/event-stream") || media.starts_with("application/grpc");
+        (!may_be_silent).then_some(self.answer_stall)
     }
 }
 
@@ -56,10 +79,24 @@ pub struct Upstream {
     pub path: String,
     /// What it wants from us.
     pub credential: Credential,
+    /// Whether HTTP/2 is spoken with it.
+    pub http2: Http2,
     /// See [`CONNECT_TIMEOUT`].
     pub connect_timeout: Duration,
     /// See [`IDLE_CONNECTIONS`].
     pub idle: usize,
+}
+
+/// Whether HTTP/2 is spoken with a service (RFC 9113, 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Http2 {
+    /// If TLS chooses it (ALPN); else HTTP/1.1.
+    #[default]
+    Negotiated,
+    /// Nothing else: without TLS by prior knowledge.
+    Always,
+    /// No.
+    Never,
 }
 
 impl Upstream {
@@ -71,6 +108,7 @@ impl Upstream {
             port,
             path: String::new(),
             credential: Credential::None,
+            http2: Http2::default(),
             connect_timeout: CONNECT_TIMEOUT,
             idle: IDLE_CONNECTIONS,
         }
@@ -149,7 +187,8 @@ pub(crate) fn route<'a>(
     best.map(|(_, at, target, path)| (at, target, path))
 }
 
-fn without_port(host: &str) -> &str {
+/// A host's name or address alone.
+pub(crate) fn without_port(host: &str) -> &str {
     if host.starts_with('[') {
         return host.split_inclusive(']').next().unwrap_or(host);
     }
@@ -172,6 +211,7 @@ mod tests {
             upgrades: false,
             max_body: None,
             answer_timeout: ANSWER_TIMEOUT,
+            answer_stall: ANSWER_STALL,
         })
     }
 

@@ -139,7 +139,7 @@ fn results_are_masked_for_the_client_and_the_record() {
 }
 
 #[test]
-fn a_server_asks_the_user_only_if_it_may() {
+fn attack_33_a_server_asks_the_user_only_if_it_may() {
     let Some(server) = server(false) else { return };
     let off = Plan { target: |target| target.mcp = Some(Mcp::default()), ..Plan::default() };
     let rig = rig(&server, off);
@@ -168,7 +168,7 @@ fn own(mcp: fn(&mut http_proxy::Target)) -> Rig {
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
 #[test]
-fn a_question_in_a_result_is_refused_in_the_server_s_place() {
+fn attack_33_a_question_in_a_result_is_refused_in_the_server_s_place() {
     let rig = own(|target| target.mcp = Some(Mcp::default()));
     let said = post(&rig, &[], PING).text();
     assert!(said.contains("turned off") && !said.contains("inputRequests"), "{said}");
@@ -239,7 +239,7 @@ fn pages_and_sessions_of_others_are_refused() {
 }
 
 #[test]
-fn a_definition_that_changes_is_taken_away() {
+fn attack_33_a_definition_that_changes_is_taken_away() {
     let rig = own(|target| target.mcp = Some(Mcp::default()));
     let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
     let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"tool"}}"#;

@@ -1,6 +1,8 @@
 //! Requests by curl through the proxy: answered as directly, and on record.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "rig/curl_options.rs"]
+mod curl_options;
 mod rig;
 
 use std::process::Command;
@@ -245,11 +247,25 @@ fn what_breaks_is_told_apart() {
     let file = rig.dir.path().join("file");
     std::fs::write(&file, vec![b'x'; 500_000]).unwrap();
     let up = format!("@{}", file.display());
-    for _ in 0..5 {
-        assert_eq!(code(&["--data-binary", &up, "-H", "Expect:"], "/x"), "413");
+    // One that says that it is too long is refused before anything of it leaves; one that does not
+    // say so, when it is.
+    for expect in ["Expect:", "Expect: 100-continue"] {
+        assert_eq!(code(&["--data-binary", &up, "-H", expect], "/x"), "413");
     }
-    let outcomes: Vec<_> = rig.exchanges().iter().map(|it| it.1["outcome"].clone()).collect();
+    assert!(rig.entries_of("auth_failure").iter().all(|it| it["cause"] == "too_large"));
+    let chunked = "Transfer-Encoding: chunked";
+    for _ in 0..5 {
+        assert_eq!(code(&["--data-binary", &up, "-H", "Expect:", "-H", chunked], "/x"), "413");
+    }
+    let all = rig.exchanges();
+    let outcomes: Vec<_> = all.iter().map(|it| it.1["outcome"].clone()).collect();
     assert_eq!(outcomes, ["ok", "lost", "error", "error", "error", "error", "error"]);
+    // What left before that is on record.
+    for (_, response) in &all[2..] {
+        let sent = response["input_bytes"].as_u64().unwrap();
+        assert_eq!(rig.objects(&response["input_chunks"]).len() as u64, sent);
+        assert_eq!(response["details"]["cause"], "too_large");
+    }
     let nobody = Rig::before(1, Plan::default());
     assert_eq!(nobody.curl(&["-o", "/dev/null", "-w", "%{http_code}"], "/").text(), "502");
     assert_eq!(nobody.exchanges()[0].1["details"]["cause"], "unreachable");
@@ -333,4 +349,32 @@ fn rules_by_json_path_hold_for_bodies_and_messages() {
     assert_eq!(seen["result"]["tools"][0]["description"], json!(null), "{seen}");
     let recorded = String::from_utf8(rig.recorded(&rig.exchanges().pop().unwrap())).unwrap();
     assert!(recorded.contains("inputSchema") && !recorded.contains("secret"), "{recorded}");
+}
+
+#[test]
+fn trailers_of_requests_end_here_and_the_body_is_whole() {
+    let (port, tap) = rig::tap::Tap::start();
+    let rig = Rig::before(port, Plan::default());
+    let token = rig.token("alice");
+    for length in [5, 50_000] {
+        let body = "x".repeat(length);
+        let head = format!(
+            "POST /x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
+             Transfer-Encoding: chunked\r\nTrailer: X-Sum, Authorization\r\n\r\n"
+        );
+        let end =
+            "0\r\nX-Sum: hunter1\r\nAuthorization: hunter2\r\nX-Greffier-Subject: hunter3\r\n\r\n";
+        let mut tcp = std::net::TcpStream::connect(("127.0.0.1", rig.port)).unwrap();
+        let request = format!("{head}{length:x}\r\n{body}\r\n{end}");
+        std::io::Write::write_all(&mut tcp, request.as_bytes()).unwrap();
+        let mut back = String::new();
+        std::io::Read::read_to_string(&mut tcp, &mut back).unwrap();
+        assert!(back.starts_with("HTTP/1.1 200 "), "{back}");
+        let (seen, rest) = tap.seen();
+        let last = seen.last().unwrap();
+        assert!(rest.is_empty() && last.body == body.as_bytes());
+        assert!(last.fields.iter().all(|it| it.0 != "trailer"), "{:?}", last.fields);
+    }
+    assert!(!String::from_utf8_lossy(&tap.bytes()).contains("hunter"));
+    assert!(!format!("{:?}", rig.entries()).contains("hunter"));
 }

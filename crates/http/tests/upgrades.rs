@@ -4,7 +4,8 @@
 mod rig;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rig::{Plan, Rig};
@@ -95,4 +96,56 @@ fn it_is_refused_unless_allowed_and_other_protocols_are_not_heard() {
         "{said:?}"
     );
     assert!(!said.text().contains("h2c"), "{said:?}");
+}
+
+#[test]
+fn attack_26_a_refused_upgrade_leaves_no_way_through() {
+    // A target that does not switch (CVE-2018-1002105), or sends elsewhere (CVE-2020-8559): whatever
+    // comes next is a request as any other.
+    for answer in [
+        "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n",
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen = Arc::new(Mutex::new(String::new()));
+        let kept = seen.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut reader = BufReader::new(stream.unwrap());
+                let mut line = String::new();
+                while reader.read_line(&mut line).is_ok_and(|read| read > 0) {
+                    kept.lock().unwrap().push_str(&line);
+                    if line == "\r\n" {
+                        reader.get_mut().write_all(answer.as_bytes()).unwrap();
+                    }
+                    line.clear();
+                }
+            }
+        });
+        let plan = Plan { target: |target| target.upgrades = true, ..Plan::default() };
+        let rig = Rig::before(port, plan);
+        let (head, mut reader) = ask(&rig, "websocket", &rig.token("alice"));
+        assert!(!head.starts_with("http/1.1 101 "), "{head}");
+        let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let mut back = String::new();
+        if reader.get_mut().write_all(hidden.as_bytes()).is_ok() {
+            let _reset = reader.read_to_string(&mut back);
+        }
+        assert!(back.is_empty() || back.contains("HTTP/1.1 401 "), "{back}");
+        // The same bytes behind the request, before its answer.
+        let mut tcp = TcpStream::connect(("127.0.0.1", rig.port)).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let both = format!(
+            "GET /socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Authorization: Bearer {}\r\n\r\n{hidden}",
+            rig.token("alice")
+        );
+        tcp.write_all(both.as_bytes()).unwrap();
+        let _reset = tcp.read_to_string(&mut back);
+        assert!(!seen.lock().unwrap().contains("/hidden"), "{answer}");
+        assert_eq!(rig.exchanges().len(), 2);
+    }
 }

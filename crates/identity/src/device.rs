@@ -13,8 +13,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, StatusCode};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -23,11 +22,12 @@ use crate::keys::announced;
 use crate::lease::lock;
 use crate::limits::{
     DEVICE_INTERVAL, DEVICE_SLOWER, MAX_DEVICE_CODE_BYTES, MAX_DEVICE_FAILURES,
-    MAX_DEVICE_INTERVAL, MAX_DEVICE_LIFETIME, MAX_DEVICE_LOGINS_PER_MINUTE, MAX_FETCH_BYTES,
-    MAX_KEY_AGE, MAX_TOKEN_ANSWER_BYTES, MAX_USER_CODE_BYTES, MAX_VERIFICATION_URI_BYTES,
+    MAX_DEVICE_INTERVAL, MAX_DEVICE_LIFETIME, MAX_DEVICE_LOGINS_PER_MINUTE, MAX_KEY_AGE,
+    MAX_USER_CODE_BYTES, MAX_VERIFICATION_URI_BYTES,
 };
+use crate::oauth::{self, Answer, Trouble};
 use crate::plan::is_allowed_url;
-use crate::{Fault, Secret, http, json};
+use crate::{Fault, Secret, http};
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// What the protocol itself puts into a request; [`DeviceFlow::parameters`] can't.
@@ -204,7 +204,7 @@ impl DeviceLogin {
             form.push(("scope", self.0.flow.scopes.join(" ")));
         }
         form.extend(self.0.flow.parameters.iter().map(|(name, value)| (&**name, value.clone())));
-        let answer = self.0.post(&endpoints.device, &form).await?;
+        let answer = oauth::post(&self.0.client, &endpoints.device, &form, None).await?;
         if answer.status != StatusCode::OK {
             return Err(error_of(&answer));
         }
@@ -277,31 +277,15 @@ impl Inner {
         {
             return Ok(endpoints);
         }
-        let sent = self.client.get(&self.discovery).send().await;
-        let document = read(sent.map_err(|_| DeviceError::Unreachable)?, MAX_FETCH_BYTES).await?;
-        if document.status != StatusCode::OK {
-            return Err(DeviceError::Unreachable);
-        }
+        let document = oauth::discover(&self.client, &self.discovery).await?;
         let endpoint = |name: &str| {
-            announced(&self.iss, self.insecure_loopback, &document.body, name)
+            announced(&self.iss, self.insecure_loopback, &document, name)
                 .map_err(|_| DeviceError::Answer("its discovery document can't be used"))
         };
         let device = endpoint("device_authorization_endpoint")?;
         let endpoints = Endpoints { device, token: endpoint("token_endpoint")? };
         *lock(&self.endpoints) = Some((endpoints.clone(), Instant::now()));
         Ok(endpoints)
-    }
-
-    async fn post(&self, url: &str, form: &[(&str, String)]) -> Result<Answer, DeviceError> {
-        let sent = self
-            .client
-            .post(url)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(ACCEPT, "application/json")
-            .body(encoded(form))
-            .send()
-            .await;
-        read(sent.map_err(|_| DeviceError::Unreachable)?, MAX_TOKEN_ANSWER_BYTES).await
     }
 }
 
@@ -358,20 +342,20 @@ impl DeviceGrant {
         let mut form = inner.form();
         form.push(("grant_type", GRANT_TYPE.to_owned()));
         form.push(("device_code", self.device_code.expose().to_owned()));
-        let answer = match inner.post(&self.token_endpoint, &form).await {
+        let answer = match oauth::post(&inner.client, &self.token_endpoint, &form, None).await {
             Ok(answer) if !answer.status.is_server_error() => answer,
             // Section 3.5: ask less often where nobody answers.
-            Ok(_) | Err(DeviceError::Unreachable) => {
+            Ok(_) | Err(Trouble::Unreachable) => {
                 self.failures += 1;
                 self.interval = (self.interval * 2).min(MAX_DEVICE_INTERVAL);
                 let over = self.failures >= MAX_DEVICE_FAILURES;
                 return if over { Err(DeviceError::Unreachable) } else { Ok(None) };
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         self.failures = 0;
         if answer.status == StatusCode::OK {
-            return token(&answer.body).map(Some);
+            return Ok(Some(answer.token()?));
         }
         match answer.error() {
             Some("authorization_pending") => Ok(None),
@@ -384,47 +368,13 @@ impl DeviceGrant {
     }
 }
 
-/// An answer of the issuer's, read and found to be JSON.
-struct Answer {
-    status: StatusCode,
-    body: Map<String, Value>,
-}
-
-impl Answer {
-    fn error(&self) -> Option<&str> {
-        self.body.get("error").and_then(Value::as_str)
-    }
-}
-
-async fn read(mut response: Response, most: usize) -> Result<Answer, DeviceError> {
-    let status = response.status();
-    if status.is_server_error() {
-        return Ok(Answer { status, body: Map::new() });
-    }
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/json") {
-        return Err(DeviceError::Answer("it is not JSON"));
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|_| DeviceError::Unreachable)? {
-        if body.len() + chunk.len() > most {
-            return Err(DeviceError::Answer("it is too large"));
+impl From<Trouble> for DeviceError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Unreachable => Self::Unreachable,
+            Trouble::Answer(what) => Self::Answer(what),
         }
-        body.extend_from_slice(&chunk);
     }
-    let body = json::object(&body).ok_or(DeviceError::Answer("it is not plain JSON"))?;
-    Ok(Answer { status, body })
-}
-
-/// RFC 6749 section 5.1.
-fn token(body: &Map<String, Value>) -> Result<Secret, DeviceError> {
-    let kind = body.get("token_type").and_then(Value::as_str).unwrap_or_default();
-    if !kind.eq_ignore_ascii_case("bearer") {
-        return Err(DeviceError::Answer("it is no bearer token"));
-    }
-    let token = body.get("access_token").and_then(Value::as_str).filter(|t| !t.is_empty());
-    token.map(Secret::from).ok_or(DeviceError::Answer("it holds no token"))
 }
 
 /// RFC 8628 section 3.5 and RFC 6749 section 5.2. What the issuer wrote is not repeated.
@@ -453,45 +403,4 @@ fn text(body: &Map<String, Value>, name: &str, most: usize) -> Option<String> {
 
 fn seconds(body: &Map<String, Value>, name: &str) -> Option<Duration> {
     body.get(name).and_then(Value::as_u64).map(Duration::from_secs)
-}
-
-/// `application/x-www-form-urlencoded`.
-fn encoded(form: &[(&str, String)]) -> String {
-    let mut out = String::new();
-    for (name, value) in form {
-        if !out.is_empty() {
-            out.push('&');
-        }
-        escape(name, &mut out);
-        out.push('=');
-        escape(value, &mut out);
-    }
-    out
-}
-
-fn escape(text: &str, out: &mut String) {
-    use std::fmt::Write as _;
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => {
-                // Writing to a string can't fail.
-                let _written = write!(out, "%{byte:02X}");
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forms_are_written_as_the_url_standard_has_them() {
-        let form = [("scope", "a b".to_owned()), ("resource", "https://x.example/é&=".to_owned())];
-        let written = "scope=a%20b&resource=https%3A%2F%2Fx.example%2F%C3%A9%26%3D";
-        assert_eq!(encoded(&form), written);
-    }
 }

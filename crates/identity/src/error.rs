@@ -90,6 +90,9 @@ pub enum AuthError {
     /// The signature does not fit.
     #[error("the token's signature is not valid")]
     Signature,
+    /// An ID token without the nonce, or the access token, of the login that it answers.
+    #[error("the ID token belongs to another login")]
+    OtherLogin,
     /// The token or its principal was revoked in this process.
     #[error("the token was revoked")]
     Revoked,
@@ -155,6 +158,7 @@ impl AuthError {
             Self::SenderConstrained => "sender_constrained",
             Self::UnknownKey => "unknown_key",
             Self::Signature => "signature",
+            Self::OtherLogin => "other_login",
             Self::Revoked => "revoked",
             Self::Delegation(_) => "delegation",
             Self::GroupsOmitted => "groups_omitted",

@@ -15,6 +15,8 @@
 //!   somebody ends it through the [`LeaseRegistry`].
 //! * [`Secret`]: the token on its way here.
 //! * [`DeviceLogin`]: a token by a browser elsewhere (RFC 8628), with feature `http`.
+//! * [`CodeLogin`]: a token by the client's own browser (authorization code, PKCE), with feature
+//!   `http`.
 //! * [`Vouched`]: a principal in a certificate of ours; [`Verifier::readmit`] lets it in again.
 //!
 //! # What is checked
@@ -74,6 +76,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "http")]
+mod code;
 mod config;
 mod credential;
 #[cfg(feature = "http")]
@@ -88,6 +92,9 @@ mod jwks;
 mod keys;
 mod lease;
 pub mod limits;
+mod login;
+#[cfg(feature = "http")]
+mod oauth;
 mod plan;
 mod principal;
 mod rules;
@@ -96,6 +103,8 @@ mod token;
 mod verifier;
 mod vouched;
 
+#[cfg(feature = "http")]
+pub use code::{CodeError, CodeFlow, CodeLogin, CodeRequest, Use};
 pub use config::{ConditionConfig, Config, ConfigError, IssuerConfig, Problem, RuleConfig, Scalar};
 pub use credential::{Credential, TokenClass, TokenHash};
 #[cfg(feature = "http")]
@@ -105,6 +114,7 @@ pub use fetch::{Fetch, FetchError, FetchFuture, FetchRequest, Fetched};
 #[cfg(feature = "http")]
 pub use http::HttpFetcher;
 pub use lease::{EndReason, Lease, LeaseRegistry, MAX_REVOCATIONS, Selector};
+pub use login::Expected;
 pub use principal::{Actor, ActorRole, Kind, Principal};
 pub use secret::Secret;
 pub use verifier::{Verified, Verifier};

@@ -71,3 +71,9 @@ pub const MAX_USER_CODE_BYTES: usize = 64;
 pub const MAX_VERIFICATION_URI_BYTES: usize = 1024;
 /// Largest answer of a token or device endpoint, bytes: some tokens.
 pub const MAX_TOKEN_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Most logins by authorization code that ask the issuer for a token in a minute, per flow that
+/// is configured.
+pub const MAX_CODE_LOGINS_PER_MINUTE: usize = 600;
+/// Longest authorization code, bytes.
+pub const MAX_CODE_BYTES: usize = 4096;

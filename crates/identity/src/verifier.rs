@@ -152,7 +152,7 @@ impl Verifier {
     }
 
     /// The thumbprint of the key that signed the token.
-    async fn check_signature(
+    pub(crate) async fn check_signature(
         &self,
         issuer: &Issuer,
         parsed: &Unverified<'_>,
@@ -220,7 +220,7 @@ fn check_audience(plan: &IssuerPlan, claims: &Claims, class: TokenClass) -> Resu
     }
 }
 
-fn check_times(plan: &IssuerPlan, claims: &Claims, now: u64) -> Result<(), AuthError> {
+pub(crate) fn check_times(plan: &IssuerPlan, claims: &Claims, now: u64) -> Result<(), AuthError> {
     let skew = plan.skew.as_secs();
     if claims.iat > now + skew {
         return Err(AuthError::IssuedInFuture);

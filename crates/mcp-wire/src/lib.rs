@@ -18,7 +18,6 @@
 //! - [`Response::filter`], [`Definition::fingerprint`]: what a server offers, and whether it has
 //!   changed. [`Response::input_requests`]: what it asks.
 //! - [`answer`]: refusals that a model can read. [`code`]: JSON-RPC's codes, MCP's and ours.
-//! - [`TraceParent`], [`trace_of`]: which run of which agent it belongs to.
 //! - [`Lines`]: messages over stdio. [`Events`]: messages in an event stream.
 //!
 //! A size, count or depth has a limit, each a named constant. No error and no `Debug` shows
@@ -59,8 +58,8 @@ mod keys;
 mod lines;
 mod message;
 mod method;
+mod renumber;
 mod tools;
-mod trace;
 mod value;
 mod version;
 mod visit;
@@ -82,10 +81,6 @@ pub use message::{
 };
 pub use method::{Call, MAX_NAME_BYTES, MAX_URI_BYTES, Method, Reference};
 pub use tools::{Definition, List, MAX_SCHEMA_DEPTH, ParamHeaders};
-pub use trace::{
-    MAX_BAGGAGE_BYTES, MAX_BAGGAGE_ENTRIES, MAX_TRACEPARENT_BYTES, MAX_TRACESTATE_BYTES,
-    NotATraceParent, Trace, TraceParent, baggage, trace_of,
-};
 pub use value::{Number, Object, Value};
 pub use version::{
     Era, MAX_SESSION_BYTES, SESSION_HEADER, VERSION_HEADER, VERSION_META, Version, VersionError,

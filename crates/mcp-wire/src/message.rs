@@ -52,7 +52,7 @@ pub enum Id {
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    id: Id,
+    pub(crate) id: Id,
     method: String,
     pub(crate) params: Option<Object>,
 }
@@ -67,7 +67,7 @@ pub struct Notification {
 /// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    id: Option<Id>,
+    pub(crate) id: Option<Id>,
     /// Without an id: whether `null` stands in its place. Versions differ about it.
     null: bool,
     pub(crate) outcome: Outcome,

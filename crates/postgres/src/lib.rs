@@ -27,6 +27,7 @@ mod relay;
 mod session;
 mod stream;
 mod target;
+mod trace;
 mod upstream;
 
 pub use handshake::{Carrier, ClientTls};

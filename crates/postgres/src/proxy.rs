@@ -267,6 +267,7 @@ impl Inner {
         parameters: &[(&[u8], &[u8])],
     ) -> Result<(Connected, Protection), (String, Told)> {
         let settings = settings(arrived).map_err(|told| ("refused: options".to_owned(), told))?;
+        crate::trace::tell(session, arrived.get("application_name"), &settings);
         let mut exchanges = Vec::new();
         let mut wait = self.gate.journal().waiter();
         for (name, value) in settings {
@@ -301,7 +302,7 @@ impl Inner {
         }
         let (connected, catalog) = reached.map_err(|error| {
             tracing::warn!(target = &*target.gate.name, %error, "the target");
-            (format!("target: {error}"), unreachable(&error))
+            (format!("target: {error}"), refusal::unreachable(&error))
         })?;
         let trusted = target.trusted_functions.clone().into();
         let protection = Protection::new(target.gate.masking.clone(), catalog, trusted);
@@ -567,30 +568,6 @@ fn with_details(mut identified: Identified, role: &str, database: &str, user: &[
     details.insert("database".into(), text(database));
     details.insert("user_asked".into(), text(&String::from_utf8_lossy(user)));
     identified
-}
-
-/// What the client is told of a target that can't be used. Not the server's own words: they may
-/// name our credentials' role, or our network.
-fn unreachable(error: &UpstreamError) -> Told {
-    match error {
-        UpstreamError::Refused { code, message } => {
-            // Whether a database exists is the client's business; the rest is not.
-            let told = if code == "3D000" {
-                message.clone()
-            } else {
-                "the target refused the proxy's login".into()
-            };
-            Told::fatal("08004", format!("greffier: {told}")).detail(format!("SQLSTATE {code}"))
-        }
-        UpstreamError::Encoding => {
-            Told::fatal("0A000", "greffier: this client encoding can't be followed")
-                .hint("Use UTF8.")
-        }
-        UpstreamError::Timeout(_) | UpstreamError::Io(_) => {
-            Told::fatal("08001", "greffier: the target can't be reached")
-        }
-        _ => Told::fatal("08001", "greffier: the proxy can't use the target"),
-    }
 }
 
 impl fmt::Debug for Proxy {

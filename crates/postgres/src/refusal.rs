@@ -3,6 +3,8 @@
 use gate::{JournalError, RefusalCause};
 use postgres_wire::write::{Report, Severity, error_response};
 
+use crate::upstream::UpstreamError;
+
 /// What a client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Told {
@@ -96,5 +98,29 @@ pub(crate) fn unrecorded(error: JournalError) -> Told {
         message: format!("greffier: {error}, so nothing runs"),
         detail: None,
         hint: Some("Whoever runs this proxy must look at its log and its store.".into()),
+    }
+}
+
+/// What the client is told of a target that can't be used. Not the server's own words: they may
+/// name our credentials' role, or our network.
+pub(crate) fn unreachable(error: &UpstreamError) -> Told {
+    match error {
+        UpstreamError::Refused { code, message } => {
+            // Whether a database exists is the client's business; the rest is not.
+            let told = if code == "3D000" {
+                message.clone()
+            } else {
+                "the target refused the proxy's login".into()
+            };
+            Told::fatal("08004", format!("greffier: {told}")).detail(format!("SQLSTATE {code}"))
+        }
+        UpstreamError::Encoding => {
+            Told::fatal("0A000", "greffier: this client encoding can't be followed")
+                .hint("Use UTF8.")
+        }
+        UpstreamError::Timeout(_) | UpstreamError::Io(_) => {
+            Told::fatal("08001", "greffier: the target can't be reached")
+        }
+        _ => Told::fatal("08001", "greffier: the proxy can't use the target"),
     }
 }

@@ -205,6 +205,10 @@ impl Relay {
     /// connection is closed.
     pub(crate) async fn farewell(&mut self, ended: &Ended) {
         poll_fn(|cx| self.machine.poll_abandon(cx)).await;
+        if matches!(ended.end, Some(End::Journal(_))) {
+            // It would never leave, and what the client is told would wait behind it.
+            self.machine.to_client.drop_held();
+        }
         if let Some(told) = ended.end.as_ref().and_then(End::told) {
             self.machine.say(&told);
         } else if ended.reason == "shutdown" {

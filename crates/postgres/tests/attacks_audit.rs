@@ -217,7 +217,7 @@ fn attack_35_a_full_log_refuses_and_works_again_afterwards() {
     std::fs::remove_file(&rig.store).unwrap();
     std::fs::rename(&aside, &rig.store).unwrap();
     let mut works = false;
-    for _ in 0..400 {
+    for _ in 0..1200 {
         std::thread::sleep(std::time::Duration::from_millis(50));
         if firsts(&wire.query("SELECT 'fill again'")) == ["fill again"] {
             works = true;

@@ -106,7 +106,7 @@ fn the_end_of_a_lease_ends_the_session_and_its_statement() {
     let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' \
         AND pid <> pg_backend_pid() AND state = 'active'";
     let wait_for = |wanted: &str| {
-        for _ in 0..200 {
+        for _ in 0..1200 {
             if pg.psql(sleeping).unwrap() == wanted {
                 return true;
             }
@@ -157,12 +157,46 @@ fn who_is_turned_away_is_told_why_and_is_on_record() {
         assert!(!err.contains(token.as_str()), "the token is not repeated");
     }
     let failures = rig.entries_of("auth_failure");
-    assert_eq!(failures.len(), tokens.len(), "{failures:#?}");
+    let causes: Vec<_> = failures.iter().map(|it| it["cause"].as_str().unwrap()).collect();
+    assert_eq!(causes, tokens.each_ref().map(|(cause, _)| *cause), "{failures:#?}");
     let log = serde_json::to_string(&rig.entries()).unwrap();
     for (cause, token) in &tokens {
         assert!(!log.contains(token.as_str()), "{cause}: the token is not on record");
     }
     assert!(rig.entries_of("session_start").is_empty());
+}
+
+#[test]
+fn the_first_role_that_fits_who_asks_is_the_one_they_get() {
+    let Some(pg) = server() else { return };
+    pg.psql("CREATE ROLE reader LOGIN; CREATE ROLE robot LOGIN; CREATE ROLE rest LOGIN").unwrap();
+    let rule = |role: &str| postgres::RoleRule {
+        kinds: vec![],
+        groups: vec![],
+        subjects: vec![],
+        role: postgres::Role::Named(role.into()),
+        password: None,
+    };
+    let roles = vec![
+        postgres::RoleRule { kinds: vec![identity::Kind::Agent], ..rule("robot") },
+        postgres::RoleRule { subjects: vec!["alice".into(), "carol".into()], ..rule("reader") },
+        postgres::RoleRule { groups: vec!["nobody-is-in-it".into()], ..rule("rest") },
+    ];
+    let rig = Rig::with(pg.port(), Plan { roles, ..Plan::default() });
+    for (token, role) in [
+        (rig.token("alice"), "reader\n"),
+        (rig.token("carol"), "reader\n"),
+        // By its kind, though it acts for somebody whom another rule names.
+        (rig.agent_token("agent-7", "alice"), "robot\n"),
+    ] {
+        let (out, err) = rig.psql_as(&token, &["-c", "SELECT session_user"]);
+        assert_eq!((out.as_str(), err.as_str()), (role, ""));
+    }
+    let (out, err) = rig.psql_as(&rig.token("bob"), &["-c", "SELECT session_user"]);
+    assert!(out.is_empty() && err.contains("no role on this target"), "{err}");
+    let refused = rig.entries_of("auth_failure");
+    assert_eq!(refused.len(), 1, "{refused:#?}");
+    assert_eq!(refused[0]["cause"], "no_role");
 }
 
 #[test]

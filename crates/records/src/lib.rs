@@ -31,6 +31,7 @@
 mod body;
 mod text;
 mod time;
+mod trace;
 
 pub use body::{
     AuthFailure, Body, Chunk, Column, Command, ConfigLoaded, Data, Instance, Output, Parameter,
@@ -38,6 +39,10 @@ pub use body::{
 };
 pub use text::Text;
 pub use time::Timestamp;
+pub use trace::{
+    MAX_BAGGAGE_BYTES, MAX_BAGGAGE_ENTRIES, MAX_KEPT_BAGGAGE, MAX_TRACEPARENT_BYTES,
+    MAX_TRACESTATE_BYTES, NotATraceParent, Trace, TraceParent,
+};
 
 use std::borrow::Cow;
 

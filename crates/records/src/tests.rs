@@ -30,6 +30,7 @@ fn command() -> Command<'static> {
         reason: None,
         policy: "00".into(),
         masked: BTreeMap::from([("CREDIT_CARD".into(), 2)]),
+        trace: None,
         details: BTreeMap::from([("path".into(), Text::from_bytes(b"/srv/\xff"))]),
     }
 }

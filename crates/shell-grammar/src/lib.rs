@@ -18,7 +18,8 @@
 //!
 //! Not read, hence unparsed: here-documents, functions, `if`/`for`/`while`/`case`, arithmetic,
 //! process substitution, a dynamic command name, builtins that change how later words are read
-//! (`alias`, `.`, `trap` …), interpreters with a program in their words or on standard input.
+//! (`alias`, `.`, `trap` …), a duplication (`>&`, `<&`) of anything that is not plainly written,
+//! interpreters with a program in their words or on standard input.
 //!
 //! ```
 //! use shell_grammar::{read, Word};

@@ -279,13 +279,20 @@ impl Reader<'_, '_> {
         if self.peek().is_none_or(|it| b"\n;&|<>()".contains(&it)) {
             return Err(self.stop(Why::Syntax));
         }
+        let at = self.at;
         let lexed = self.word()?;
-        let Some(write) = write else { return Ok(()) };
-        let only_descriptor = |word: &[u8]| {
+        if descriptor {
+            // What is behind `>&` is expanded twice by bash, where it is no descriptor.
+            let plain = lexed.word.plain().filter(|word| word.iter().all(is_same_twice));
+            let Some(word) = plain else {
+                return Err(Unparsed { why: Why::Differs, at });
+            };
             let digits = word.strip_suffix(b"-").unwrap_or(word);
-            !word.is_empty() && digits.iter().all(u8::is_ascii_digit)
-        };
-        if !(descriptor && lexed.word.plain().is_some_and(only_descriptor)) {
+            if !word.is_empty() && digits.iter().all(u8::is_ascii_digit) {
+                return Ok(());
+            }
+        }
+        if let Some(write) = write {
             simple.redirects.push(Redirect { write, path: lexed.word });
         }
         Ok(())
@@ -375,6 +382,11 @@ pub(crate) const RESERVED: &[&[u8]] = &[
     b"always",
     b"namespace",
 ];
+
+/// Characters that mean themselves however often a shell expands them.
+fn is_same_twice(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_./-,:@%+=".contains(byte)
+}
 
 /// `NAME=value` or `NAME+=value`; `None` for what shells take for different things.
 fn assignment(lexed: &Lexed, equals: usize) -> Option<Assignment> {

@@ -84,6 +84,11 @@ fn assignments_and_redirects() {
     );
     assert_eq!(line.commands[1].words, []);
     assert!(line.commands[1].flags.redirect);
+    // Bash expands the word behind `>&` twice: the second time, `a` would run.
+    for text in ["b >&2'`a`'", "b >&$X", "b <&'$(a)'", "b >&\\`a\\`", "b >&~"] {
+        assert!(read(text.as_bytes()).unparsed.is_some(), "{text}");
+    }
+    assert_eq!(read(b"b >&both.log").commands[0].redirects.len(), 1);
     assert!(read(b"(a) >x 2>&1").commands[1].redirects[0].write);
     refuses("a &>b", Why::Differs);
     refuses("a 10>b", Why::Differs);

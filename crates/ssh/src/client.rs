@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use russh::client::{self, AuthResult, Handle};
+use russh::client::{self, AuthResult, DisconnectReason, Handle};
 use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{Preferred, SshId};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::cert;
@@ -25,6 +25,8 @@ pub(crate) struct Connected {
     /// Its packets of the connection layer.
     pub(crate) inbox: mpsc::Receiver<Vec<u8>>,
     pub(crate) switch: Switch,
+    /// Why its transport failed, once it has.
+    pub(crate) gone: oneshot::Receiver<HandlerError>,
 }
 
 /// Why a target can't be used. None of it is the client's fault.
@@ -89,7 +91,9 @@ async fn log_in(target: &Target, login: &str, session: &str) -> Result<Connected
         .map_err(UpstreamError::Unreachable)?;
     let (stream, switch) = Guarded::new(tcp);
     let (packets, inbox) = mpsc::channel(INBOX_PACKETS);
-    let handler = Handler { trust: upstream.trust.clone(), host: upstream.host.clone(), packets };
+    let (tell, gone) = oneshot::channel();
+    let (trust, host) = (upstream.trust.clone(), upstream.host.clone());
+    let handler = Handler { trust, host, packets, gone: Some(tell) };
     // Dropped on the way, the connection must not live on by itself.
     let mut guard = Guard(Some(switch));
     let mut handle =
@@ -101,7 +105,7 @@ async fn log_in(target: &Target, login: &str, session: &str) -> Result<Connected
     match guard.0.take() {
         Some(switch) => {
             switch.logged_in();
-            Ok(Connected { handle, inbox, switch })
+            Ok(Connected { handle, inbox, switch, gone })
         }
         None => Err(UpstreamError::TimedOut),
     }
@@ -194,6 +198,7 @@ pub(crate) struct Handler {
     trust: HostTrust,
     host: String,
     packets: mpsc::Sender<Vec<u8>>,
+    gone: Option<oneshot::Sender<HandlerError>>,
 }
 
 impl client::Handler for Handler {
@@ -212,5 +217,16 @@ impl client::Handler for Handler {
 
     async fn connection_packet(&mut self, packet: Vec<u8>) -> Result<(), HandlerError> {
         self.packets.send(packet).await.map_err(|_| russh::Error::Disconnect.into())
+    }
+
+    async fn disconnected(
+        &mut self,
+        reason: DisconnectReason<HandlerError>,
+    ) -> Result<(), HandlerError> {
+        if let (DisconnectReason::Error(error), Some(gone)) = (reason, self.gone.take()) {
+            // Who ended the connection does not listen any more.
+            let _over = gone.send(error);
+        }
+        Ok(())
     }
 }

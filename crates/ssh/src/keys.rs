@@ -41,6 +41,12 @@ fn is_used(algorithm: &Algorithm) -> Result<(), KeyError> {
     Err(KeyError::Type(algorithm.to_string()))
 }
 
+/// The key that a line of known hosts says is not to be believed any more.
+fn revoked(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    (words.next() == Some("@revoked")).then(|| words.nth(2)).flatten()
+}
+
 /// A private key. `Debug` prints its fingerprint.
 #[derive(Clone)]
 pub struct SecretKey(pub(crate) Arc<PrivateKey>);
@@ -111,16 +117,27 @@ impl PublicKey {
         PublicKey(russh::keys::PublicKey::new(key.key_data().clone(), ""))
     }
 
-    /// The keys that a file of OpenSSH's `known_hosts` format names for a host. Lines of
-    /// `@cert-authority` and `@revoked` are not read.
+    /// The keys that a file of OpenSSH's `known_hosts` format names for a host. One that any line
+    /// of `@revoked` names is none, whatever host that line is for. Lines of `@cert-authority` are
+    /// not read.
     ///
     /// # Errors
     /// [`KeyError::KnownHosts`] if it can't be read or names none that is used.
     pub fn known_hosts(file: &Path, host: &str, port: u16) -> Result<Vec<Self>, KeyError> {
+        let unreadable = |error: &dyn fmt::Display| KeyError::KnownHosts(error.to_string());
         let found = russh::keys::known_hosts::known_host_keys_path(host, port, file)
-            .map_err(|error| KeyError::KnownHosts(error.to_string()))?;
-        let used = found.into_iter().filter(|(_, key)| is_used(&key.algorithm()).is_ok());
-        let keys: Vec<_> = used.map(|(_, key)| PublicKey::bare(&key)).collect();
+            .map_err(|error| unreadable(&error))?;
+        let text = match found.is_empty() {
+            true => String::new(),
+            false => std::fs::read_to_string(file).map_err(|error| unreadable(&error))?,
+        };
+        let revoked: Vec<&str> = text.lines().filter_map(revoked).collect();
+        let used = found.into_iter().map(|(_, key)| PublicKey::bare(&key)).filter(|key| {
+            let line = key.to_line().unwrap_or_default();
+            let blob = line.split(' ').nth(1).unwrap_or_default();
+            is_used(&key.0.algorithm()).is_ok() && !revoked.contains(&blob)
+        });
+        let keys: Vec<_> = used.collect();
         if keys.is_empty() {
             return Err(KeyError::KnownHosts(format!("no key that is used for {host}:{port}")));
         }

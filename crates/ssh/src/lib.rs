@@ -37,6 +37,7 @@ mod cert;
 mod channel;
 mod client;
 mod global;
+mod gone;
 mod issue;
 mod keys;
 mod login;
@@ -69,4 +70,18 @@ pub const PROTOCOL: &str = "ssh";
 pub fn fuzz_certificate(data: &[u8]) {
     cert::fuzz(data);
     issue::fuzz(data);
+}
+
+/// For the fuzzer: requests on one channel, one after the other; `false`: a bound did not hold. Not
+/// part of the API.
+#[doc(hidden)]
+pub fn fuzz_requests(data: &[u8]) -> bool {
+    channel::fuzz_requests(data)
+}
+
+/// For the fuzzer: the names by which rules match a path, a socket or a port; `false`: one that
+/// should be plain is not. Not part of the API.
+#[doc(hidden)]
+pub fn fuzz_places(data: &[u8]) -> bool {
+    channel::fuzz_places(data)
 }

@@ -90,6 +90,8 @@ impl fmt::Debug for Entry {
 pub(crate) struct NotIn {
     /// What to tell where the protocol has room for it.
     pub(crate) told: String,
+    /// The same token will not do however often it comes: the client cuts it.
+    pub(crate) is_cut: bool,
 }
 
 impl Door {
@@ -208,20 +210,19 @@ impl Door {
         identified: Option<&Identified>,
     ) -> NotIn {
         match self.gate.record_refusal(arrival, cause, message, None, identified).await {
-            Ok(()) => NotIn { told: refusal::login(message) },
-            Err(error) => NotIn { told: refusal::unrecorded(error) },
+            Ok(()) => NotIn { told: refusal::login(message), is_cut: false },
+            Err(error) => NotIn { told: refusal::unrecorded(error), is_cut: false },
         }
     }
 }
 
 pub(crate) fn not_in(refused: Refused) -> NotIn {
-    NotIn {
-        told: match refused {
-            Refused::Credential(AuthError::CutShort { bytes }) => refusal::cut_short(bytes),
-            Refused::Credential(error) => refusal::login(&error.to_string()),
-            Refused::Journal(error) => refusal::unrecorded(error),
-        },
-    }
+    let (told, is_cut) = match refused {
+        Refused::Credential(AuthError::CutShort { bytes }) => (refusal::cut_short(bytes), true),
+        Refused::Credential(error) => (refusal::login(&error.to_string()), false),
+        Refused::Journal(error) => (refusal::unrecorded(error), false),
+    };
+    NotIn { told, is_cut }
 }
 
 /// Seconds since 1970 UTC.

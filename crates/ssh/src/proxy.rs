@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gate::{Arrival, Gate, Session};
@@ -17,15 +17,16 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::PROTOCOL;
 use crate::client::{self, Connected, UpstreamError};
-use crate::issue;
 use crate::keys::{HostCertificate, SecretKey};
 use crate::login::{Authority, Credentials, Door, Entry, Place};
 use crate::pump::Sender;
 use crate::refusal;
 use crate::relay::{Ended, Leg, Relay};
 use crate::server::{self, Handler, INBOX_PACKETS};
+use crate::side::Side;
 use crate::stream::{Guarded, Switch};
 use crate::target::Target;
+use crate::{gone, issue};
 
 /// How long a client may take from its first byte to being let in, unless configured. People type
 /// and log in to browsers in this time.
@@ -34,6 +35,8 @@ pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
 pub const MAX_UNAUTHENTICATED: usize = 100;
 /// How long last words may take to leave.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a transport whose packets have ended may take to say why.
+const WHY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a client whose target can't be used may take to ask for something, and be told.
 const TELL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -95,10 +98,22 @@ impl fmt::Debug for Proxy {
 /// A client that was let in, with its transport.
 struct Client {
     entry: Entry,
-    running: RunningSession<Handler>,
+    transport: Transport,
     leg: Leg,
     handle: Handle,
     switch: Off,
+}
+
+/// A client's transport, until its end is known.
+struct Transport(Option<RunningSession<Handler>>);
+
+impl Transport {
+    /// Waits for its end; what went wrong, the first time that this is asked.
+    async fn ended(&mut self) -> Option<russh::Error> {
+        let ended = self.0.as_mut()?.await;
+        self.0 = None;
+        ended.err()
+    }
 }
 
 /// Ends the transport when the task that serves it does, however that ends.
@@ -162,7 +177,9 @@ impl Inner {
         let (entered, entry) = oneshot::channel();
         let (packets, inbox) = mpsc::channel(INBOX_PACKETS);
         let door = self.door.clone();
-        let handler = Handler::new(door, peer, switch.0.clone(), entered, packets, deadline);
+        let own = Arc::new(OnceLock::new());
+        let handler =
+            Handler::new(door, peer, switch.0.clone(), entered, packets, deadline, own.clone());
         let started = transport::run_stream(self.transport.clone(), stream, handler);
         let Ok(started) = timeout_at(deadline, started).await else {
             self.stayed_out(peer, "login_timeout", "the client stalled in the handshake").await;
@@ -176,10 +193,12 @@ impl Inner {
             }
         };
         let handle = running.handle();
+        let _once = own.set(handle.clone());
         match timeout_at(deadline, entry).await {
             Ok(Ok(entry)) => {
                 let leg = Leg { inbox, out: Sender::Client(handle.connection_sender()) };
-                Some(Client { entry, running, leg, handle, switch })
+                let transport = Transport(Some(running));
+                Some(Client { entry, transport, leg, handle, switch })
             }
             Ok(Err(_)) => {
                 if let Err(error) = running.await {
@@ -225,7 +244,7 @@ impl Inner {
         peer: SocketAddr,
         shutdown: impl Future<Output = ()>,
     ) {
-        let Client { entry, running, leg, handle, switch } = client;
+        let Client { entry, mut transport, leg, handle, switch } = client;
         let Entry { identified, place, user } = entry;
         let peer = peer.to_string();
         let arrival = Arrival { protocol: PROTOCOL, peer: &peer, target: user.as_bytes() };
@@ -234,7 +253,9 @@ impl Inner {
                 let opened =
                     self.door.gate.open_session(identified, target.gate.clone(), arrival).await;
                 match opened {
-                    Ok(session) => relay(&session, &target, login, leg, shutdown).await,
+                    Ok(session) => {
+                        relay(&session, &target, login, leg, &mut transport, shutdown).await
+                    }
                     Err(error) => deny_all(leg, refusal::unrecorded(error)).await,
                 }
             }
@@ -247,7 +268,7 @@ impl Inner {
                 let words = told.trim_end().to_owned();
                 let _sent =
                     handle.disconnect(Disconnect::ByApplication, words, String::new()).await;
-                let _ended = running.await;
+                let _ended = transport.ended().await;
             }
         };
         let _in_time = timeout(FAREWELL, farewell).await;
@@ -261,6 +282,7 @@ async fn relay(
     target: &Target,
     login: String,
     leg: Leg,
+    transport: &mut Transport,
     shutdown: impl Future<Output = ()>,
 ) -> Option<String> {
     let mut shutdown = pin!(shutdown);
@@ -271,14 +293,22 @@ async fn relay(
             return Some(refusal::SHUTDOWN.to_owned());
         }
     };
-    let Connected { handle, inbox, switch } = match connected {
+    let Connected { handle, inbox, switch, gone } = match connected {
         Ok(connected) => connected,
         Err(error) => return unreachable(session, target, &error, leg).await,
     };
     let switch = Off(switch);
     let upstream = Leg { inbox, out: Sender::Target(handle.connection_sender()) };
     let mut relay = Relay::new(session.clone(), target.rules.clone(), login, leg, upstream);
-    let Ended { reason, told } = relay.run(shutdown).await;
+    let why_client = async {
+        let error = timeout(WHY_TIMEOUT, transport.ended()).await.ok()??;
+        gone::end(Side::Client, &error)
+    };
+    let why_target = async {
+        let error = timeout(WHY_TIMEOUT, gone).await.ok()?.ok()?;
+        gone::of_target(&error)
+    };
+    let Ended { reason, told } = relay.run(shutdown, why_client, why_target).await;
     // What is under way is recorded before the session's end is.
     drop(relay);
     record_end(session, &reason);

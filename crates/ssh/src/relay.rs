@@ -168,9 +168,19 @@ impl Relay {
         Relay { client: client.inbox, target: target.inbox, core }
     }
 
-    /// Relays until a side closes, the lease ends, or `shutdown` is ready.
-    pub(crate) async fn run(&mut self, shutdown: impl Future<Output = ()>) -> Ended {
-        let end = self.relay(shutdown).await;
+    /// Relays until a side closes, the lease ends, or `shutdown` is ready. Of a side that is gone
+    /// its transport is asked why, the client's or the target's.
+    pub(crate) async fn run(
+        &mut self,
+        shutdown: impl Future<Output = ()>,
+        why_client: impl Future<Output = Option<End>>,
+        why_target: impl Future<Output = Option<End>>,
+    ) -> Ended {
+        let end = match self.relay(shutdown).await {
+            End::ClientClosed => why_client.await.unwrap_or(End::ClientClosed),
+            End::TargetClosed => why_target.await.unwrap_or(End::TargetClosed),
+            end => end,
+        };
         let ended = Ended { reason: end.to_string(), told: end.told() };
         let _in_time = timeout(FAREWELL, self.core.farewell(&end)).await;
         ended

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use identity::Secret;
 use russh::keys::Certificate;
 use russh::server::{self, Auth, PublicKeyOffer, Response, VerifiedPublicKey};
-use russh::{MethodKind, MethodSet, Preferred, SshId};
+use russh::{Disconnect, MethodKind, MethodSet, Preferred, SshId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -111,6 +111,8 @@ pub(crate) struct Handler {
     browser: Option<Browser>,
     /// When this connection ends if nobody has logged in.
     deadline: Instant,
+    /// Of this connection's own transport, once it runs.
+    transport: Arc<OnceLock<server::Handle>>,
 }
 
 impl Handler {
@@ -121,6 +123,7 @@ impl Handler {
         entered: oneshot::Sender<Entry>,
         inbox: mpsc::Sender<Vec<u8>>,
         deadline: Instant,
+        transport: Arc<OnceLock<server::Handle>>,
     ) -> Self {
         Handler {
             door,
@@ -132,6 +135,7 @@ impl Handler {
             told: None,
             browser: None,
             deadline,
+            transport,
         }
     }
 
@@ -176,6 +180,16 @@ impl Handler {
                 ask(String::new(), vec![])
             }
             Round::Over(entry) => self.decided(*entry),
+        }
+    }
+
+    /// Ends the connection with these words, behind the refusal of a password, which has no room for
+    /// any. A client that asks its user once only has gone by then.
+    async fn end_with(&self, words: &str) {
+        if let Some(transport) = self.transport.get() {
+            let (reason, words) = (Disconnect::ByApplication, words.trim_end().to_owned());
+            // It has gone by itself, then.
+            let _gone = transport.disconnect(reason, words, String::new()).await;
         }
     }
 
@@ -234,7 +248,12 @@ impl server::Handler for Handler {
         if !self.door.credentials.password {
             return Ok(self.reject());
         }
-        Ok(self.token(user, Secret::from(password), "password").await)
+        self.entry = None;
+        let entry = self.door.by_token(user, &Secret::from(password), self.peer, "password").await;
+        if let Err(NotIn { told, is_cut: true }) = &entry {
+            self.end_with(told).await;
+        }
+        Ok(self.decided(entry))
     }
 
     async fn auth_keyboard_interactive<'a>(

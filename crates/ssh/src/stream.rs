@@ -1,6 +1,6 @@
 //! A connection that can be ended for good, whatever the library above it waits for.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,19 +13,22 @@ use tokio::net::TcpStream;
 /// What a peer may send before it has logged in, in bytes. OpenSSH with 20 certificates in its
 /// agent sends less than 100 KiB.
 pub(crate) const BEFORE_LOGIN_BYTES: u64 = 1024 * 1024;
-/// Read at once from the socket. One buffer a thread: an idle connection keeps none.
+/// Read at once from the socket. A buffer belongs to a connection while something of what was read
+/// is left in it, and to its thread afterwards: an idle connection keeps none, and a busy one copies
+/// no byte twice.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// A TCP connection with a switch.
 pub(crate) struct Guarded {
     tcp: TcpStream,
-    /// What was read and is not yet taken, from `taken` on.
+    /// What was read and is not yet taken, from `taken` to `end`.
     left: Vec<u8>,
     taken: usize,
+    end: usize,
     switch: Switch,
 }
 
@@ -103,23 +106,45 @@ impl Guarded {
             reader: Mutex::new(None),
             writer: Mutex::new(None),
         }));
-        (Guarded { tcp, left: Vec::new(), taken: 0, switch: switch.clone() }, switch)
+        (Guarded { tcp, left: Vec::new(), taken: 0, end: 0, switch: switch.clone() }, switch)
     }
 
     /// Reads as much as there is, gives what fits and keeps the rest.
     fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let (tcp, left) = (&mut self.tcp, &mut self.left);
-        let read = SCRATCH.with_borrow_mut(|scratch| {
-            let mut into = ReadBuf::new(scratch);
-            std::task::ready!(Pin::new(tcp).poll_read(cx, &mut into))?;
-            let filled = into.filled();
-            let (now, later) = filled.split_at(filled.len().min(buf.remaining()));
-            buf.put_slice(now);
-            left.extend_from_slice(later);
-            Poll::Ready(Ok::<_, io::Error>(filled.len()))
-        });
-        self.switch.spend(std::task::ready!(read)?)?;
-        Poll::Ready(Ok(()))
+        let mut scratch = SCRATCH.take();
+        if scratch.is_empty() {
+            scratch = vec![0; SCRATCH_BYTES];
+        }
+        let mut into = ReadBuf::new(&mut scratch);
+        let read = Pin::new(&mut self.tcp).poll_read(cx, &mut into);
+        let filled = into.filled().len();
+        let Poll::Ready(Ok(())) = read else {
+            SCRATCH.set(scratch);
+            return read;
+        };
+        let now = filled.min(buf.remaining());
+        buf.put_slice(scratch.get(..now).unwrap_or_default());
+        if now < filled {
+            (self.left, self.taken, self.end) = (scratch, now, filled);
+        } else {
+            SCRATCH.set(scratch);
+        }
+        Poll::Ready(self.switch.spend(filled))
+    }
+
+    /// Gives what was read before. No: there is nothing.
+    fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let left = self.left.get(self.taken..self.end).unwrap_or_default();
+        if left.is_empty() {
+            return false;
+        }
+        let now = left.get(..buf.remaining()).unwrap_or(left);
+        buf.put_slice(now);
+        self.taken += now.len();
+        if self.taken == self.end {
+            SCRATCH.set(std::mem::take(&mut self.left));
+        }
+        true
     }
 }
 
@@ -130,14 +155,7 @@ impl AsyncRead for Guarded {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Some(left) = this.left.get(this.taken..).filter(|left| !left.is_empty()) {
-            let now = left.get(..buf.remaining()).unwrap_or(left);
-            buf.put_slice(now);
-            this.taken += now.len();
-            if this.taken == this.left.len() {
-                // An idle connection keeps no buffer.
-                (this.left, this.taken) = (Vec::new(), 0);
-            }
+        if this.give(buf) {
             return Poll::Ready(this.switch.check());
         }
         // Parked before the check, so that a switch turned in between wakes us.
@@ -204,6 +222,27 @@ mod tests {
         drop(writing.await.unwrap());
         assert_eq!(guarded.read(&mut [0; 8]).await.unwrap(), 0);
         assert_eq!(guarded.left.capacity(), 0);
+    }
+
+    #[tokio::test]
+    async fn connections_of_one_thread_get_their_own_bytes() {
+        let mut ends = Vec::new();
+        for byte in [1_u8, 2, 3] {
+            let (guarded, switch, mut far) = pair().await;
+            switch.logged_in();
+            tokio::spawn(async move { far.write_all(&vec![byte; 200_000]).await.map(|()| far) });
+            ends.push((guarded, byte, 0));
+        }
+        // In turns, each with something left of what was read at once.
+        while ends.iter().any(|(_, _, got)| *got < 200_000) {
+            for (guarded, byte, got) in ends.iter_mut().filter(|(_, _, got)| *got < 200_000) {
+                let mut part = [0; 7919];
+                let n = guarded.read(&mut part).await.unwrap();
+                assert!(n > 0 && part[..n].iter().all(|it| it == byte), "after {got} bytes");
+                *got += n;
+            }
+        }
+        assert!(ends.iter().all(|(guarded, ..)| guarded.left.capacity() == 0));
     }
 
     #[tokio::test]

@@ -141,6 +141,44 @@ fn attack_35_a_disk_that_fails_stops_everything_and_says_so() {
 }
 
 #[test]
+fn attack_35_a_command_too_long_for_an_entry_is_on_record_whole() {
+    let Some(sshd) = sshd() else { return };
+    let rig = Rig::start(&sshd);
+    let file = rig.dir.path().join("done");
+    let line = format!("echo {} > {}", "x".repeat(100_000), file.display());
+    assert_eq!(rig.ssh(&[&line]).code, Some(0));
+    assert_eq!(std::fs::read(&file).unwrap().len(), 100_001);
+    rig.settle();
+    let command = &commands(&rig, "exec")[0];
+    assert_eq!(
+        (&command["verdict"], &command["text_bytes"]),
+        (&"allow".into(), &line.len().into())
+    );
+    let objects = command["text_chunks"].as_array().unwrap();
+    assert_eq!(objects.len(), 1, "{objects:?}");
+    assert_eq!(objects[0]["sha256"], sha256(line.as_bytes()));
+    // And it lies in the store, once what was recorded is published.
+    assert!(!rig.published().is_empty());
+    let blob = below_folder(&rig.data.join("store"), &sha256(line.as_bytes()));
+    assert!(std::fs::read(blob).unwrap() == line.as_bytes());
+}
+
+/// The file of this name below a folder.
+fn below_folder(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap().flatten() {
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                path if path.ends_with(name) => return path,
+                _ => {}
+            }
+        }
+    }
+    panic!("{name} is not below {}", folder.display());
+}
+
+#[test]
 fn attack_35_what_is_typed_by_the_client_can_t_forge_an_entry() {
     let Some(sshd) = sshd() else { return };
     let rig = Rig::start(&sshd);

@@ -63,13 +63,20 @@ async fn answer(raw: &mut Raw) -> bool {
     }
 }
 
+/// What is beyond its bounds, and how the record tells it.
+const BEYOND: [(&str, &str); 3] = [
+    ("packet", "Bad packet size: "),
+    ("adjust", "a channel's window of more than 4 GiB"),
+    ("window", "more data than the channel's window allows"),
+];
+
 #[test]
 fn attack_13_sizes_and_windows_beyond_their_bounds_end_the_session() {
     let Some((_sshd, rig)) = rig(exec_only()) else { return };
     let (user, token) = (rig.user(), rig.token("alice"));
     let piece = vec![0; 32_768];
     rig.runtime.block_on(async {
-        for case in ["packet", "adjust", "window"] {
+        for (case, _) in BEYOND {
             let mut raw = Raw::log_in(rig.port, &user, &token).await;
             let there = open(&mut raw, b"session").await.unwrap();
             raw.send(write::line_request(there, b"exec", true, b"sleep 1000")).await;
@@ -93,11 +100,19 @@ fn attack_13_sizes_and_windows_beyond_their_bounds_end_the_session() {
             }
             let ended = tokio::time::timeout(LONG, raw.rest()).await;
             assert!(ended.is_ok(), "{case} is taken");
+            let told = raw.told();
+            // The packet's length is no part of a packet that can be answered.
+            assert!(case == "packet" || told.contains("the client broke the protocol"), "{told}");
         }
     });
     rig.settle();
     let ends = rig.entries_of("session_end");
-    assert_eq!(ends.len(), 3);
+    assert_eq!(ends.len(), BEYOND.len());
+    for (end, (case, reason)) in ends.iter().zip(BEYOND) {
+        let recorded = end["reason"].as_str().unwrap();
+        let expected = format!("the client broke the protocol: {reason}");
+        assert!(recorded.starts_with(&expected), "{case}: {recorded}");
+    }
     for response in rig.entries_of("response") {
         assert_ne!(response["outcome"], "ok");
     }

@@ -6,7 +6,10 @@ mod rig;
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rig::{Plan, Rig};
+use terminal::frames::Reader;
 use testbed::{Sshd, SshdOptions, require};
 
 const NO_RM: &str = r#"
@@ -207,6 +210,35 @@ fn a_terminal_is_recorded_with_its_sizes_as_entries() {
     let response = &rig.entries_of("response")[0];
     assert_eq!(response["code"], "5");
     assert_eq!(response["input_bytes"], 26);
+}
+
+/// The bytes of an entry, and for how long what is in it was shown, in microseconds.
+fn extent(entry: &serde_json::Value) -> (usize, u64) {
+    let data = STANDARD.decode(entry["data"]["base64"].as_str().unwrap()).unwrap();
+    let mut reader = Reader::new();
+    reader.push(&data);
+    let frames: Vec<_> = std::iter::from_fn(|| reader.next().unwrap()).collect();
+    assert!(!frames.is_empty() && reader.left() == 0, "whole frames in each entry");
+    // The first one's time is since the entry before.
+    (data.len(), frames.iter().skip(1).map(|frame| frame.after_us).sum())
+}
+
+#[test]
+fn a_terminals_entries_are_small_and_short() {
+    let Some(sshd) = sshd() else { return };
+    let rig = Rig::start(&sshd);
+    // Much at once, and then a little at a time.
+    let line = "head -c 1000000 /dev/zero | tr '\\0' x; \
+                for n in 1 2 3 4 5 6 7 8; do echo $n; sleep 0.2; done";
+    let said = rig.ssh_with(&["-tt"], &[line]);
+    assert_eq!((said.out.matches('x').count(), said.code), (1_000_000, Some(0)), "{:?}", said.err);
+    rig.settle();
+    let outputs = rig.entries_of("output");
+    for entry in &outputs {
+        let (bytes, microseconds) = extent(entry);
+        assert!(bytes <= 16 * 1024 && microseconds <= 250_000, "{bytes} B, {microseconds} us");
+    }
+    assert!(outputs.len() >= 1_000_000 / (16 * 1024) + 8, "{} entries", outputs.len());
 }
 
 #[test]

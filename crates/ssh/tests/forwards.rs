@@ -56,7 +56,7 @@ fn running(command: &mut Command) -> Running {
 }
 
 fn until<T>(mut have: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if let Some(it) = have() {
             return it;
         }
@@ -95,6 +95,38 @@ fn a_local_forward_is_judged_by_its_destination() {
     assert_eq!((&response["bytes"], &response["input_bytes"]), (&5.into(), &5.into()));
     // Counted and hashed, not kept.
     assert!(response["data"].is_null() && rig.entries_of("output").is_empty());
+}
+
+/// What comes back of `hello` through `ssh -L`.
+fn by_minus_l(rig: &Rig, to: u16) -> String {
+    let near = testbed::spare_port().unwrap();
+    let mut ssh = rig.ssh_command();
+    ssh.args(["-N", "-L", &format!("127.0.0.1:{near}:127.0.0.1:{to}"), "gw"]);
+    let _ssh = running(ssh.stderr(Stdio::null()));
+    let mut stream = until(|| TcpStream::connect(("127.0.0.1", near)).ok());
+    let _closed = stream.write_all(b"hello");
+    let _closed = stream.shutdown(std::net::Shutdown::Write);
+    let mut back = String::new();
+    let _closed = stream.read_to_string(&mut back);
+    back
+}
+
+#[test]
+fn a_local_port_leads_there_where_that_is_allowed_and_nowhere_by_default() {
+    let Some(sshd) = sshd() else { return };
+    let port = upper_tcp();
+    for (local_forward, back, verdict) in [(true, "HELLO", "allow"), (false, "", "deny")] {
+        let allow = Allow { local_forward, exec: true, ..Allow::default() };
+        let rig = Rig::with(&sshd, allowing(allow));
+        assert_eq!(by_minus_l(&rig, port), back);
+        rig.settle();
+        let command = &rig.entries_of("command")[0];
+        assert_eq!(
+            (&command["via"], &command["verdict"]),
+            (&"direct-tcpip".into(), &verdict.into())
+        );
+        assert_eq!(command["details"]["port"], port.to_string());
+    }
 }
 
 #[test]

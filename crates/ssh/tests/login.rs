@@ -3,6 +3,7 @@
 
 mod rig;
 
+use std::process::Command;
 use std::time::Duration;
 
 use dev_issuer::Claims;
@@ -171,12 +172,16 @@ fn a_token_that_openssh_cut_is_told_what_to_do() {
     let rig = Rig::start(&sshd);
     let claims = Claims::new("alice").audience(AUDIENCE).client("people");
     let long = rig.issuer.mint(claims.with("padding", "x".repeat(2000).into())).unwrap();
-    let said = keyboard(&rig, &long);
-    assert_ne!(said.code, Some(0));
-    assert!(said.err.contains("1023 bytes") && said.err.contains("ssh-cert"), "{said:?}");
+    // At the prompt, and as a password: its refusal has no room for words, the end that follows has.
+    let mut password = rig.program("ssh", &long);
+    password.args(["-o", "NumberOfPasswordPrompts=2", "gw", "echo in"]);
+    for said in [keyboard(&rig, &long), Said::of(&mut password)] {
+        assert_ne!(said.code, Some(0));
+        assert!(said.err.contains("1023 bytes") && said.err.contains("ssh-cert"), "{said:?}");
+    }
     let failures = rig.entries_of("auth_failure");
     assert!(failures.iter().all(|f| f["cause"] == "cut_short"), "{failures:?}");
-    assert!(!failures.is_empty());
+    assert!(failures.len() >= 2, "{failures:?}");
 }
 
 #[test]
@@ -276,4 +281,36 @@ fn a_host_that_is_not_the_one_gets_no_credential() {
         assert!(end.contains("host key"), "{end}");
         assert!(rig.entries_of("command").is_empty());
     }
+}
+
+/// The file as OpenSSH's own programs write it: by `ssh-keyscan`, and hashed by `ssh-keygen`.
+#[test]
+fn a_host_is_known_by_openssh_s_own_file_unless_it_is_revoked_there() {
+    let Some(sshd) = require(Sshd::start(&SshdOptions::default())) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("known_hosts");
+    let port = sshd.port().to_string();
+    let mut keyscan = Command::new("ssh-keyscan");
+    let scanned = keyscan.args(["-t", "ed25519", "-p", &port, "127.0.0.1"]).output().unwrap();
+    let scanned = String::from_utf8(scanned.stdout).unwrap();
+    let stranger = SecretKey::generate().unwrap().public().to_line().unwrap();
+    // Another port of the same host is another host.
+    std::fs::write(&file, format!("127.0.0.1 {stranger}\n{scanned}")).unwrap();
+    let known = || PublicKey::known_hosts(&file, "127.0.0.1", sshd.port());
+    let host = PublicKey::parse(&sshd.host_key().unwrap()).unwrap();
+    assert_eq!(known().unwrap(), std::slice::from_ref(&host));
+    let mut hash = Command::new("ssh-keygen");
+    assert!(hash.args(["-q", "-H", "-f"]).arg(&file).output().unwrap().status.success());
+    let hashed = std::fs::read_to_string(&file).unwrap();
+    assert!(hashed.contains("|1|") && !hashed.contains("127.0.0.1"), "{hashed}");
+    let trust = HostTrust { keys: known().unwrap(), authorities: vec![] };
+    let rig = Rig::with(&sshd, Plan { trust: Some(trust), ..Plan::default() });
+    let said = rig.ssh(&["echo in"]);
+    assert_eq!((said.out.as_str(), said.code), ("in\n", Some(0)), "{said:?}");
+    // OpenSSH refuses a key that any such line names.
+    let line = host.to_line().unwrap();
+    std::fs::write(&file, format!("{hashed}@revoked * {line}\n")).unwrap();
+    assert!(known().is_err());
+    std::fs::write(&file, format!("{hashed}@revoked * {stranger}\n")).unwrap();
+    assert_eq!(known().unwrap(), [host]);
 }

@@ -192,8 +192,8 @@ fn hidden(known: &mut Vec<Keys>) {
     }
 }
 
-/// The first key of what was typed, and what is behind it. A byte that is no UTF-8 is a
-/// character that no screen shows.
+/// The first key of what was typed, and what is behind it. A byte that is no UTF-8 is U+FFFD, as it
+/// is where it is shown.
 fn press(bytes: &[u8]) -> Option<(Pressed, &[u8])> {
     let (&first, behind) = bytes.split_first()?;
     if first == 0x1b {

@@ -1,10 +1,13 @@
 //! Where things are kept, which port is spare, and whose account servers get.
 
 use std::fs;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
@@ -35,16 +38,34 @@ pub fn logs_dir() -> PathBuf {
     target_dir().join("testbed-logs")
 }
 
-/// A port on 127.0.0.1 that was free a moment ago. Another process may take
-/// it before the caller does: try again with another one then.
+/// Ports that are given out: below those that Linux gives to connections and to servers that ask
+/// for any (`net.ipv4.ip_local_port_range`, from 32,768), so that nobody takes one by chance
+/// before its server listens on it, or while it is started anew.
+const SPARE_PORTS: std::ops::Range<u16> = 16_000..32_000;
+
+/// A port on 127.0.0.1 that was free a moment ago, and that this process was not given before.
+/// Another process may take it before the caller does: try again with another one then.
 ///
 /// # Errors
 /// When the loopback interface gives no port at all.
 pub fn spare_port() -> Result<u16, Error> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|l| l.local_addr())
-        .map(|a| a.port())
-        .map_err(|e| Error::failed("finding a spare port", e))
+    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| {
+        // Processes begin at different places: those of one moment, and of one number.
+        let mut place = RandomState::new().build_hasher();
+        place.write_u32(std::process::id());
+        AtomicU32::new(place.finish() as u32)
+    });
+    let mut failed = None;
+    for _ in SPARE_PORTS {
+        let count = NEXT.fetch_add(1, Ordering::Relaxed) % SPARE_PORTS.len() as u32;
+        let port = SPARE_PORTS.start + count as u16;
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => failed = Some(error),
+        }
+    }
+    let failed = failed.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into());
+    Err(Error::failed("finding a spare port", failed))
 }
 
 /// A fresh folder for one server, owned by `account`, readable by it alone.

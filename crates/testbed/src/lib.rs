@@ -44,9 +44,12 @@
 pub mod clients;
 mod dirs;
 mod error;
+mod grpc;
+mod har;
 mod http;
 mod install;
 mod mcp;
+mod mcp_node;
 mod oidc;
 mod pgbouncer;
 mod postgres;
@@ -60,8 +63,11 @@ mod tls;
 
 pub use dirs::{cache_dir, logs_dir, spare_port};
 pub use error::{Error, Failed, Missing};
+pub use grpc::{GrpcServer, grpc_client};
+pub use har::har_reader;
 pub use http::{HttpAnswer, get as http_get, post_form as http_post_form};
-pub use mcp::{McpServer, mcp_client};
+pub use mcp::{McpServer, mcp_client, mcp_plan_python, mcp_stdio};
+pub use mcp_node::{NodeServer, mcp_conformance, mcp_node_stdio, mcp_plan_node};
 pub use oidc::{OidcClient, OidcProvider};
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Auth, PgOptions, Postgres};

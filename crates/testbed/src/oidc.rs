@@ -35,7 +35,8 @@ pub struct OidcClient {
 /// It knows the confidential clients [`AGENT`](Self::AGENT),
 /// [`OTHER_AGENT`](Self::OTHER_AGENT), [`WORKLOAD`](Self::WORKLOAD) and
 /// [`CI`](Self::CI) (client credentials and token exchange), the public
-/// client `cli` (device flow), and the people `alice` (groups dba, eng),
+/// client `cli` (device flow), the confidential client [`WEB`](Self::WEB) (authorization code
+/// with PKCE; its login pages take any password), and the people `alice` (groups dba, eng),
 /// `bob` (eng) and `carol` (dba). Access tokens are RS256 `at+jwt` for the
 /// audience given at start; keys are made at start and kept nowhere.
 #[derive(Debug)]
@@ -59,6 +60,9 @@ impl OidcProvider {
     /// A pipeline's client.
     pub const CI: OidcClient =
         OidcClient { id: "ci-main", secret: "secret-of-ci-main", kind: "ci" };
+
+    /// What people log in to with a browser; see [`Self::allow_redirect`].
+    pub const WEB: OidcClient = OidcClient { id: "web", secret: "secret-of-web", kind: "human" };
 
     /// Starts a provider whose tokens are for `audience` (a resource
     /// indicator: an absolute URI, RFC 8707) and live ten minutes.
@@ -199,6 +203,16 @@ impl OidcProvider {
         let url = format!("{}/testbed/approve?user_code={user_code}&sub={person}", self.issuer());
         let answer = http::get(&url)?;
         if answer.status == 204 { Ok(()) } else { Err(Error::failed("approving", answer.body)) }
+    }
+
+    /// Registers an address that [`Self::WEB`] may have browsers sent back to.
+    ///
+    /// # Errors
+    /// When the provider does not answer.
+    pub fn allow_redirect(&self, uri: &str) -> Result<(), Error> {
+        let url = format!("{}/testbed/redirect?uri={}", self.issuer(), http::encode(uri));
+        let answer = http::get(&url)?;
+        if answer.status == 204 { Ok(()) } else { Err(Error::failed("registering", answer.body)) }
     }
 
     /// A token of `subject_token`'s subject on whose behalf `client` acts:

@@ -209,6 +209,9 @@ pub struct Exchange {
     pub policy: String,
     /// Values masked in statement and parameters, by entity.
     pub masked: BTreeMap<String, u64>,
+    /// Which run of which agent it belongs to, in the client's own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<records::Trace<'static>>,
     /// What the protocol adds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,
@@ -216,6 +219,10 @@ pub struct Exchange {
     /// keep it.
     #[serde(skip)]
     pub unfinished: Vec<Part>,
+    /// What the client sent after the command (COPY data, a long body), as chunks, if the reader
+    /// asked to keep it.
+    #[serde(skip)]
+    pub input_parts: Vec<Part>,
     /// What became of it; none: denied, or still under way when the record ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,

@@ -67,8 +67,10 @@ impl Joiner {
             Body::Command(command) => self.command(index, time, session, command),
             Body::Output(output) => {
                 if self.keep_answers
-                    && let Some((_, parts)) = self.pending.get_mut(&(session, output.command))
+                    && let Some((exchange, parts)) =
+                        self.pending.get_mut(&(session, output.command))
                 {
+                    exchange.input_parts.extend(output.input_chunks.iter().map(chunk));
                     parts.extend(output.data.as_ref().and_then(inline));
                     parts.extend(output.chunks.iter().map(chunk));
                 }
@@ -154,8 +156,10 @@ impl Joiner {
             reason: command.reason.map(Into::into),
             policy: command.policy.into(),
             masked: counts(&command.masked),
+            trace: command.trace.map(|trace| owned(*trace)),
             details: details(&command.details),
             unfinished: Vec::new(),
+            input_parts: Vec::new(),
             outcome: None,
             session,
         };
@@ -191,6 +195,7 @@ impl Joiner {
             // chunks, and then there is no last part.
             parts.extend(response.chunks.iter().map(chunk));
             parts.extend(response.data.as_ref().and_then(inline));
+            exchange.input_parts.extend(response.input_chunks.iter().map(chunk));
         }
         let results = response.results.iter().map(|result| ResultSet {
             tag: result.tag.to_string(),
@@ -233,6 +238,18 @@ impl Joiner {
 /// A command without an outcome, with what is recorded of its answer.
 fn unfinished((exchange, parts): (Exchange, Vec<Part>)) -> Exchange {
     Exchange { unfinished: parts, ..exchange }
+}
+
+fn owned(trace: records::Trace<'_>) -> records::Trace<'static> {
+    let text = |it: std::borrow::Cow<'_, str>| it.into_owned().into();
+    records::Trace {
+        id: text(trace.id),
+        parent: text(trace.parent),
+        flags: text(trace.flags),
+        state: trace.state.map(text),
+        baggage: trace.baggage.into_iter().map(|(key, value)| (text(key), text(value))).collect(),
+        left_out: trace.left_out,
+    }
 }
 
 fn details(
@@ -310,6 +327,7 @@ mod tests {
             reason: None,
             policy: "p".into(),
             masked: [("A".into(), 1)].into(),
+            trace: None,
             details: [].into(),
         })
     }

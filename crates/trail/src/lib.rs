@@ -27,6 +27,7 @@ mod join;
 mod parts;
 mod read;
 pub mod term;
+mod trace;
 
 pub use back::{Look, look_back};
 pub use check::{Checked, check};
@@ -39,3 +40,4 @@ pub use item::{
 pub use join::{Joiner, MAX_PENDING};
 pub use parts::Parts;
 pub use read::{ReadError, part_bytes, read, spilled_text, spilled_values};
+pub use trace::{Step, chain};

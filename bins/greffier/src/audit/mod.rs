@@ -1,10 +1,12 @@
 //! `greffier audit`.
 
+mod har;
 mod list;
 mod player;
 mod replay;
 mod show;
 mod tail;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -23,6 +25,10 @@ pub(crate) enum Command {
     Show(show::Arguments),
     /// Play a recorded shell or program again, list the commands typed in it, or export it.
     Replay(replay::Arguments),
+    /// Show every command that carries a trace id, from several logs, as a tree.
+    Trace(trace::Arguments),
+    /// Write recorded HTTP exchanges as an HTTP Archive (HAR 1.2).
+    Har(har::Arguments),
     /// Follow the record as it is published.
     Tail(tail::Arguments),
 }
@@ -32,6 +38,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::List(arguments) => list::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Trace(arguments) => trace::run(&arguments),
+        Command::Har(arguments) => har::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
     }
 }

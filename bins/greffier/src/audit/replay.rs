@@ -270,6 +270,7 @@ mod tests {
             reason: None,
             policy: "p".into(),
             masked: [].into(),
+            trace: None,
             details: [("term".into(), "xterm".into())].into(),
         });
         let mut joiner = Joiner::default();

@@ -25,7 +25,7 @@ use config::{Instance, Protocol};
 use dev_issuer::{Claims, DevIssuer};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 use ssh::SecretKey;
 use testbed::{Sshd, SshdOptions, require};
@@ -75,6 +75,11 @@ impl Gateway {
 
     /// And these tables at the end.
     pub fn with(lines: &str, tables: &str) -> Option<Self> {
+        Self::listening("", lines, tables)
+    }
+
+    /// And these lines for the listener.
+    pub fn listening(listen: &str, lines: &str, tables: &str) -> Option<Self> {
         // No history of the account's own is written.
         let config = "SetEnv HISTFILE=/dev/null".to_owned();
         let sshd = require(Sshd::start(&SshdOptions { config, ..SshdOptions::default() }))?;
@@ -87,14 +92,17 @@ impl Gateway {
         private(&dir.path().join("host"), &host_key);
         let key = fs::read_to_string(sshd.client_key()).unwrap();
         private(&dir.path().join("login"), &SecretKey::parse(&key).unwrap());
+        private(&dir.path().join("ca"), &SecretKey::generate().unwrap());
         let vkey = config::keygen(&dir.path().join("log.key"), "greffier.test/ssh").unwrap();
         let file = dir.path().join("greffier.toml");
-        fs::write(&file, configuration(issuer.iss(), &sshd, lines, tables)).unwrap();
+        fs::write(&file, configuration(issuer.iss(), &sshd, listen, lines, tables)).unwrap();
         let (ready, port) = channel();
         let (end, ended) = oneshot::channel();
         let thread = std::thread::spawn(move || run(&file, &ready, ended));
         let port = port.recv_timeout(PATIENCE).unwrap();
-        let known = format!("gw {}\n", host_key.public().to_line().unwrap());
+        let line = host_key.public().to_line().unwrap();
+        // By the name that clients are given for it, and by its address as `greffier` reads it.
+        let known = format!("gw {line}\n[127.0.0.1]:{port} {line}\n");
         fs::write(dir.path().join("known_hosts"), known).unwrap();
         let askpass = dir.path().join("askpass");
         fs::write(&askpass, "#!/bin/sh\nprintf '%s\\n' \"$TOKEN\"\n").unwrap();
@@ -115,9 +123,28 @@ impl Gateway {
         self.dir.path()
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Who issues the tokens, and shows the page where codes are entered.
+    pub fn issuer(&self) -> &DevIssuer {
+        &self.issuer
+    }
+
+    /// What a person's token says.
+    pub fn claims() -> Claims {
+        Claims::new("alice").audience(AUDIENCE).client("people")
+    }
+
+    /// The account on the target.
+    pub fn login(&self) -> &str {
+        self.sshd.login()
+    }
+
     /// OpenSSH's client.
     pub fn ssh(&self) -> Command {
-        let token = self.issuer.mint(Claims::new("alice").audience(AUDIENCE).client("people"));
+        let token = self.issuer.mint(Self::claims());
         let mut ssh = Command::new("ssh");
         ssh.args(["-F", "none", "-q", "-p", &self.port.to_string(), "-o", "HostKeyAlias=gw", "-o"])
             .arg(format!("UserKnownHostsFile={}", self.dir().join("known_hosts").display()))
@@ -138,21 +165,30 @@ impl Gateway {
         }
     }
 
-    fn greffier(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_greffier"))
+    /// The operator's command, with all that leads to the record.
+    pub fn operator(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_greffier"));
+        command
             .args(args)
             .env("GREFFIER_STORE", self.dir().join("store"))
             .env("GREFFIER_LOG_ID", "ssh-1")
-            .env("GREFFIER_KEY", &self.vkey)
-            .output()
-            .unwrap()
+            .env("GREFFIER_KEY", &self.vkey);
+        command
+    }
+
+    fn greffier(&self, args: &[&str]) -> Output {
+        self.operator(args).output().unwrap()
+    }
+
+    /// What is on record, in order.
+    pub fn listed(&self) -> Vec<Value> {
+        let listed = text(&self.greffier(&["audit", "list", "--json"]));
+        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The id of the one session.
     pub fn session(&self) -> String {
-        let listed = text(&self.greffier(&["audit", "list", "--json"]));
-        let item: Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
-        item["session"].as_str().unwrap().to_owned()
+        self.listed()[0]["session"].as_str().unwrap().to_owned()
     }
 
     pub fn replay(&self, id: &str, args: &[&str]) -> Output {
@@ -191,18 +227,20 @@ fn run(file: &Path, ready: &std::sync::mpsc::Sender<u16>, ended: oneshot::Receiv
             let _gone = ended.await;
             Stop { patience: Duration::from_secs(5) }
         };
-        serve(vec![listening], loaded.serve, stop, std::future::pending()).await.unwrap();
+        let hurry = std::future::pending();
+        serve(vec![listening], loaded.serve, instance.beside(), stop, hurry).await.unwrap();
         instance.seal(Duration::from_secs(10)).await.unwrap();
     });
 }
 
-fn configuration(iss: &str, sshd: &Sshd, lines: &str, tables: &str) -> String {
+fn configuration(iss: &str, sshd: &Sshd, listen: &str, lines: &str, tables: &str) -> String {
     format!(
         r#"
         [[listen]]
         protocol = "ssh"
         address = "127.0.0.1:0"
         host_keys = ["file:host"]
+        {listen}
         [audit]
         dir = "state"
         store = "store"
@@ -279,7 +317,14 @@ pub struct Terminal {
 
 impl Terminal {
     /// A shell, or this command, in a terminal of this size.
-    pub fn start(gateway: &Gateway, (columns, rows): (u16, u16), command: &[&str]) -> Self {
+    pub fn start(gateway: &Gateway, size: (u16, u16), command: &[&str]) -> Self {
+        let mut ssh = gateway.ssh();
+        ssh.args(["-tt", "web1@127.0.0.1"]).args(command);
+        Self::run(ssh, size)
+    }
+
+    /// A program in a terminal of this size.
+    pub fn run(mut program: Command, (columns, rows): (u16, u16)) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -287,15 +332,14 @@ impl Terminal {
         let mut slave = File::options();
         let slave = slave.read(true).write(true).open(Path::new(name.to_str().unwrap())).unwrap();
         tcsetwinsize(&slave, size(columns, rows)).unwrap();
-        let mut ssh = gateway.ssh();
-        ssh.args(["-tt", "web1@127.0.0.1"]).args(command);
-        let child = ssh
+        let child = program
             .stdin(Stdio::from(slave.try_clone().unwrap()))
             .stdout(Stdio::from(slave))
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        drop(ssh);
+        // It holds the other side open.
+        drop(program);
         let keys = File::from(master);
         let mut output = keys.try_clone().unwrap();
         let (tell, came) = channel();
@@ -345,6 +389,18 @@ impl Terminal {
     /// Waits until nothing more comes.
     pub fn quiet(&mut self) {
         while self.take(SILENCE).is_ok() {}
+    }
+
+    /// What the screen shows now.
+    pub fn shows(&self) -> String {
+        self.screen.contents()
+    }
+
+    /// Whether what is typed is shown at once, and goes to the program line by line: so a terminal
+    /// is as long as no program takes keys one by one.
+    pub fn is_plain(&self) -> bool {
+        let modes = tcgetattr(&self.keys).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO | LocalModes::ICANON)
     }
 
     /// How many bytes came, and what the screen shows of them, once nothing more comes.

@@ -14,6 +14,8 @@ use crate::error::{AppendError, Failed};
 use crate::frame::{self, RECORD_PREFIX, frame_len, records_offset};
 use crate::ring::{FIRST_FRAME, Place, RESERVE, SegmentState, Shape};
 
+use super::lead::Seat;
+
 /// How long entries that nobody waits for may gather before they are flushed.
 pub(crate) const GATHER: Duration = Duration::from_millis(5);
 /// Above so many bytes they are flushed though nobody waits, in bytes.
@@ -89,9 +91,14 @@ pub(crate) struct State {
     pub(crate) rest: Rest,
     /// Somebody relies on what is queued: it is to be flushed without delay.
     pub(crate) hurry: bool,
+    /// Somebody relies on it, and a thread that serves was called to flush it. If none of them
+    /// gets round to it, the committer does, when it looks at the queue anyway.
+    pub(crate) led: bool,
     /// When the first entry came to the empty queue.
     pub(crate) gathering: Option<Instant>,
     pub(crate) spare: Vec<Vec<u8>>,
+    /// Threads that serve and wait for the end of the flush under way, to begin the next.
+    pub(crate) heirs: Vec<Arc<Seat>>,
 }
 
 /// What the committer does.
@@ -112,6 +119,15 @@ pub(crate) enum Pace {
     Now,
     /// With the next flush that somebody waits for, within [`GATHER`] at the latest.
     Soon,
+}
+
+/// What an entry may take of a ring, or a queue, that is nearly full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// It leaves half a segment: for the ends of what was begun.
+    Begin,
+    /// It may take the last room there is, and as much of memory again as the others.
+    End,
 }
 
 /// Where the next entry goes.
@@ -137,6 +153,7 @@ impl State {
         &mut self,
         entries: &[E],
         leaves: &[Hash],
+        room: Room,
     ) -> Result<u64, AppendError> {
         self.check_phase()?;
         let first = self.tree.size();
@@ -145,7 +162,8 @@ impl State {
         }
         if let [entry] = entries {
             let slot = self.slot_for(entry.as_ref().len() + RECORD_PREFIX)?;
-            self.check_queue(entry.as_ref().len())?;
+            self.check_room(slot, entry.as_ref().len() + RECORD_PREFIX, room)?;
+            self.check_queue(entry.as_ref().len(), room)?;
             self.put(slot, entry.as_ref(), leaves.first().copied());
             return Ok(first);
         }
@@ -157,9 +175,13 @@ impl State {
         Ok(first)
     }
 
-    fn check_queue(&self, more: usize) -> Result<(), AppendError> {
+    fn check_queue(&self, more: usize, room: Room) -> Result<(), AppendError> {
+        let most = match room {
+            Room::Begin => self.max_queue,
+            Room::End => self.max_queue.saturating_mul(2),
+        };
         // An empty queue takes anything: a limit below one entry must not block for ever.
-        if self.queued > 0 && self.queued.saturating_add(more) > self.max_queue {
+        if self.queued > 0 && self.queued.saturating_add(more) > most {
             return Err(AppendError::QueueFull);
         }
         Ok(())
@@ -167,7 +189,7 @@ impl State {
 
     /// Walks through the places of several entries without taking them.
     fn check_all<E: AsRef<[u8]>>(&self, entries: &[E]) -> Result<(), AppendError> {
-        self.check_queue(entries.iter().map(|e| e.as_ref().len()).sum())?;
+        self.check_queue(entries.iter().map(|e| e.as_ref().len()).sum(), Room::Begin)?;
         let mut planned: Option<(Place, usize)> =
             self.queue.back().map(|b| (b.place, b.record_bytes()));
         let mut laps = 0;
@@ -190,7 +212,35 @@ impl State {
             }
             planned = Some((place, need));
         }
-        Ok(())
+        // Several at once are nobody's end.
+        match planned {
+            Some((place, bytes)) if !self.leaves_half(place, bytes, laps) => {
+                Err(AppendError::RingFull)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an entry leaves what it has to.
+    fn check_room(&self, slot: Slot, need: usize, room: Room) -> Result<(), AppendError> {
+        let (place, bytes) = match (slot, self.queue.back()) {
+            (Slot::New(place), _) => (place, need),
+            (Slot::Join, Some(last)) => (last.place, last.record_bytes() + need),
+            (Slot::Join, None) => return Ok(()),
+        };
+        match room {
+            Room::Begin if !self.leaves_half(place, bytes, 0) => Err(AppendError::RingFull),
+            Room::Begin | Room::End => Ok(()),
+        }
+    }
+
+    /// Whether half a segment is left behind a frame with so many bytes of records, when `laps`
+    /// segments are to be begun before it.
+    fn leaves_half(&self, place: Place, record_bytes: usize, laps: u32) -> bool {
+        let end = place.offset + frame_len(place.offset == FIRST_FRAME, record_bytes) as u64;
+        let half = self.shape.segment_bytes / 2;
+        end + half + RESERVE <= self.shape.segment_bytes
+            || (laps + 1 < self.shape.segments && self.is_free(self.shape.next(place.segment)))
     }
 
     /// Whether a frame with so many bytes of records may lie at a place.
@@ -216,12 +266,14 @@ impl State {
             return Ok(after);
         }
         let segment = self.shape.next(after.segment);
-        let free = self
-            .segments
-            .get(segment as usize)
-            .is_some_and(|s| !s.used || s.end_index <= self.released);
         let place = Place { segment, offset: FIRST_FRAME };
-        if free && self.fits(place, need) { Ok(place) } else { Err(AppendError::RingFull) }
+        let found = self.is_free(segment) && self.fits(place, need);
+        if found { Ok(place) } else { Err(AppendError::RingFull) }
+    }
+
+    fn is_free(&self, segment: u32) -> bool {
+        let state = self.segments.get(segment as usize);
+        state.is_some_and(|s| !s.used || s.end_index <= self.released)
     }
 
     fn put(&mut self, slot: Slot, entry: &[u8], leaf: Option<Hash>) {
@@ -294,13 +346,25 @@ impl State {
         }
         let wake = match self.rest {
             Rest::No => false,
-            Rest::Light => self.hurry,
+            // What somebody else waits for, is seen to already.
+            Rest::Light => pace == Pace::Now || self.queued >= GATHER_BYTES,
             Rest::Deep => true,
         };
         if wake {
             self.rest = Rest::No;
         }
         wake
+    }
+
+    /// Notes that a thread that serves is called to flush what was just appended.
+    pub(crate) fn lead(&mut self) {
+        self.led = true;
+        self.gathering.get_or_insert_with(Instant::now);
+    }
+
+    /// Whether somebody relies on what is queued.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.hurry || self.led
     }
 
     /// Whether an entry is still queued.
@@ -324,6 +388,7 @@ impl State {
         let mut batch = self.queue.pop_front()?;
         if self.queue.is_empty() {
             self.hurry = false;
+            self.led = false;
             self.gathering = None;
         }
         self.queued = self.queued.saturating_sub(batch.record_bytes());

@@ -12,6 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutPayload};
 use tlog::{Hash, MAX_BUNDLE_BYTES};
 
 use super::error::StoreError;
+use super::folder;
 
 /// The largest object we read, in bytes: a bundle of 256 entries of 65,535 bytes.
 pub const MAX_OBJECT_BYTES: u64 = MAX_BUNDLE_BYTES as u64;
@@ -165,6 +166,27 @@ impl Store {
         }
     }
 
+    /// [`Store::create`] for several objects of a folder, with fewer flushes than one by one.
+    /// After an error some of them may be there. Does nothing where the store is no folder.
+    ///
+    /// # Errors
+    /// As [`Store::create`].
+    async fn create_in_folder(&self, objects: Vec<(String, Bytes)>) -> Result<(), StoreError> {
+        let Some(root) = self.folder.clone() else { return Ok(()) };
+        let wanted = objects.clone();
+        let work = tokio::task::spawn_blocking(move || folder::create_all(&root, &wanted));
+        let taken = work.await.map_err(|_| StoreError::Stopped)?.map_err(|error| {
+            let object = objects.first().map(|(name, _)| name.clone()).unwrap_or_default();
+            let source = object_store::Error::Generic { store: "folder", source: error.into() };
+            StoreError::Object { object, source }
+        })?;
+        for (name, bytes) in taken.into_iter().filter_map(|index| objects.get(index)) {
+            // One by one, what is there already is compared.
+            self.create(name, bytes.clone()).await?;
+        }
+        Ok(())
+    }
+
     /// Writes the one object that may change: the convenience copy of the checkpoint.
     async fn overwrite(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
         let failed = |source| StoreError::Object { object: name.to_owned(), source };
@@ -229,6 +251,15 @@ impl LogStore {
 
     pub(crate) async fn create(&self, relative: &str, bytes: Bytes) -> Result<(), StoreError> {
         self.store.create(&self.name(relative), bytes).await
+    }
+
+    /// As [`Store::create_in_folder`].
+    pub(crate) async fn create_in_folder(
+        &self,
+        objects: &[(String, Bytes)],
+    ) -> Result<(), StoreError> {
+        let full = |(name, bytes): &(String, Bytes)| (self.name(name), bytes.clone());
+        self.store.create_in_folder(objects.iter().map(full).collect()).await
     }
 
     pub(crate) async fn overwrite(&self, relative: &str, bytes: Bytes) -> Result<(), StoreError> {

@@ -64,6 +64,7 @@
 mod chunks;
 mod client;
 mod error;
+mod folder;
 mod head;
 mod publisher;
 mod reader;

@@ -52,6 +52,12 @@ pub struct Faults {
     pub syncs: AtomicU64,
     /// Whoever holds it holds up every flush.
     pub gate: std::sync::Mutex<()>,
+    /// How long each flush takes at least, in milliseconds.
+    pub slow: AtomicU64,
+    /// Flushes are not handed to the disk, which other work may keep busy.
+    pub no_disk: AtomicBool,
+    /// Which threads have flushed, one element a flush.
+    pub by: std::sync::Mutex<Vec<std::thread::ThreadId>>,
 }
 
 impl std::ops::Deref for FaultyIo {
@@ -91,9 +97,14 @@ impl SegmentFile for FaultyFile {
     }
     fn sync_data(&self) -> io::Result<()> {
         drop(self.1.gate.lock().unwrap());
+        self.1.by.lock().unwrap().push(std::thread::current().id());
+        std::thread::sleep(std::time::Duration::from_millis(self.1.slow.load(SeqCst)));
         self.1.syncs.fetch_add(1, SeqCst);
         if self.1.fail_sync.load(SeqCst) {
             return Err(io::Error::other("injected EIO"));
+        }
+        if self.1.no_disk.load(SeqCst) {
+            return Ok(());
         }
         self.0.sync_data()
     }

@@ -94,12 +94,12 @@ async fn a_long_backlog_is_published_without_pauses() {
     config.max_age = Duration::from_secs(3600);
     config.min_interval = Duration::from_secs(3600);
     let publisher = Publisher::start(log, source.clone(), signer, config).await.unwrap();
-    source.grow_to(5 * 4096 + 100);
+    source.grow_to(5 * 16_384 + 100);
     let mut status = publisher.watch();
-    let behind = status.wait_for(|status| status.published >= 5 * 4096);
+    let behind = status.wait_for(|status| status.published >= 5 * 16_384);
     tokio::time::timeout(Duration::from_secs(60), behind).await.unwrap().unwrap();
     // The rest is no hurry.
-    assert_eq!(publisher.published(), 5 * 4096);
+    assert_eq!(publisher.published(), 5 * 16_384);
 }
 
 #[tokio::test]

@@ -8,9 +8,13 @@ mod answer;
 mod memory;
 mod relay;
 mod request;
+mod stdio;
 
 pub(crate) use answer::{McpAnswer, framing};
 pub(crate) use memory::Memory;
+pub use stdio::{Launcher, MAX_PROCESSES, Program};
+
+use std::sync::Arc;
 
 use mcp_wire::Method;
 use policy::{Access, Vocabulary};
@@ -39,8 +43,11 @@ pub struct Mcp {
     pub sampling: bool,
     /// Whether its server may ask the client's user (`elicitation/create`).
     pub elicitation: bool,
-    /// Origins of web pages that may use it, beside our own host: `https://app.example.org`.
+    /// Origins of web pages that may use it, beside our own host (if its [`Route`](crate::Route)
+    /// names it, or it is an address): `https://app.example.org`.
     pub origins: Vec<String>,
+    /// A program that is the server, in place of one that listens; then there is no upstream.
+    pub program: Option<Arc<Launcher>>,
 }
 
 impl Mcp {

@@ -65,7 +65,7 @@ impl Connection {
         session: &Session,
         mcp: &Mcp,
     ) -> Result<Option<Asked>, Told> {
-        check_origin(mcp, &parts.headers, &routed.host)?;
+        check_origin(mcp, &routed.target.route, &parts.headers, &routed.host)?;
         if let Some(id) = session_id(&parts.headers)?
             && !self.inner.memory.is_bound(routed.at, id, &owner(session))
         {
@@ -94,8 +94,15 @@ impl Connection {
         let mut details = record::fields(policy, &parts.headers, &mut masked);
         details.insert("host".into(), routed.host.clone().into());
         details.insert("peer".into(), self.peer.to_string().into());
-        let mut draft =
-            Draft { via: record::via(parts.version), media: MEDIA, details, ..Draft::default() };
+        let meta = asked.and_then(|it| it.message.meta());
+        let trace = record::trace(policy, &parts.headers, meta, &mut masked);
+        let mut draft = Draft {
+            trace,
+            via: record::via(parts.version),
+            media: MEDIA,
+            details,
+            ..Draft::default()
+        };
         let Some(asked) = asked else {
             let operation = parts.method.as_str();
             let judgement = session.judge(
@@ -137,6 +144,12 @@ impl Connection {
         let (method, sent) = asked;
         if *method == Method::DELETE
             && status.is_success()
+            && let Some(id) = session_id(sent)?
+        {
+            self.inner.memory.unbind(at, id);
+        }
+        // A session that the target does not know any more is nobody's.
+        if status == StatusCode::NOT_FOUND
             && let Some(id) = session_id(sent)?
         {
             self.inner.memory.unbind(at, id);

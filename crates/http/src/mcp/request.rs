@@ -1,6 +1,7 @@
 //! A client's message: read, checked against its headers, and told in the gate's words.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use policy::{Access, Action, Argument, Naming, Resource};
 use super::{Mcp, Memory, class};
 use crate::problem::Told;
 use crate::record;
+use crate::target::{Route, without_port};
 
 /// A message of a client that is fit to be judged.
 pub(crate) struct Asked {
@@ -164,13 +166,60 @@ pub(super) fn masked(
     Ok(if sink == Sink::Client { client } else { kept })
 }
 
-/// A page that a browser shows may use a target only if it is ours, or named (DNS rebinding).
-pub(crate) fn check_origin(mcp: &Mcp, fields: &HeaderMap, host: &str) -> Result<(), Told> {
+/// A page that a browser shows may use a target only if it is ours, or named. A name that nobody
+/// configured may be anybody's, made to lead to us (DNS rebinding): only by one of the target's own
+/// names, or by an address, is a page ours.
+pub(crate) fn check_origin(
+    mcp: &Mcp,
+    route: &Route,
+    fields: &HeaderMap,
+    host: &str,
+) -> Result<(), Told> {
     let Some(origin) = fields.get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().map_err(|_| Told::Origin)?;
-    let own = origin.split_once("://").is_some_and(|(_, it)| it.eq_ignore_ascii_case(host));
+    let known = !route.hosts.is_empty() || is_address(without_port(host));
+    let own =
+        known && origin.split_once("://").is_some_and(|(_, it)| it.eq_ignore_ascii_case(host));
     match own || mcp.origins.iter().any(|it| it.eq_ignore_ascii_case(origin)) {
         true => Ok(()),
         false => Err(Told::Origin),
+    }
+}
+
+/// Whether a host is no name that a name server was asked for.
+fn is_address(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(host);
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn attack_30_a_page_is_ours_only_by_a_name_that_is_ours() {
+        let check = |hosts: &[&str], host: &str, origin: &'static str| {
+            let hosts = hosts.iter().map(|it| (*it).to_owned()).collect();
+            let route = Route { hosts, path: None };
+            let mcp = Mcp { origins: vec!["https://app.test".into()], ..Mcp::default() };
+            let mut fields = HeaderMap::new();
+            fields.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            check_origin(&mcp, &route, &fields, host).is_ok()
+        };
+        // The request came to us by its host: whether that is a name of ours is the question.
+        assert!(!check(&[], "evil.test", "http://evil.test"));
+        assert!(!check(&[], "evil.test:80", "http://evil.test:80"));
+        assert!(!check(&[], "localhost.evil.test", "http://localhost.evil.test"));
+        assert!(!check(&[], "127.0.0.1.evil.test", "http://127.0.0.1.evil.test"));
+        assert!(check(&["tools.test"], "tools.test", "https://tools.test"));
+        assert!(!check(&["tools.test"], "tools.test", "https://evil.test"));
+        for local in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "LOCALHOST"] {
+            let origin = String::leak(format!("http://{local}"));
+            assert!(check(&[], local, origin), "{local}");
+        }
+        assert!(check(&[], "evil.test", "https://app.test"));
+        assert!(!check(&[], "127.0.0.1", "null"));
     }
 }

@@ -9,7 +9,9 @@
     reason = "a rig that can't be set up fails its test"
 )]
 
+pub mod h2;
 pub mod service;
+pub mod tap;
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -24,12 +26,15 @@ use base64::engine::general_purpose::STANDARD;
 use dev_issuer::{Claims, DevIssuer};
 use gate::local::LocalJournal;
 use gate::{Durability, Gate, RecordingLevel};
-use http_proxy::{Config, Proxy, Route, Target, Upstream};
+use http_proxy::{BrowserLogin, Config, Proxy, Route, Target, Upstream};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
 pub const AUDIENCE: &str = "https://greffier.test";
+
+/// A change to a target.
+pub type Change = Box<dyn Fn(&mut Target)>;
 
 /// What to set up.
 pub struct Plan {
@@ -38,8 +43,14 @@ pub struct Plan {
     pub recording: RecordingLevel,
     pub durability: Durability,
     pub segments: u32,
+    /// The issuers, in place of the rig's own.
+    pub identity: Option<String>,
+    /// How browsers log in.
+    pub login: Option<identity::CodeFlow>,
     /// Changes to the target.
     pub target: fn(&mut Target),
+    /// The same, by what a test has at hand.
+    pub change: Option<Change>,
     /// Changes to the proxy.
     pub config: fn(&mut Config),
 }
@@ -52,7 +63,10 @@ impl Default for Plan {
             recording: RecordingLevel::Full,
             durability: Durability::BeforeExecute,
             segments: 8,
+            identity: None,
+            login: None,
             target: |_| {},
+            change: None,
             config: |_| {},
         }
     }
@@ -66,7 +80,7 @@ pub struct Rig {
     pub gate: Gate,
     pub runtime: Runtime,
     pub dir: tempfile::TempDir,
-    _publisher: Arc<Publisher>,
+    pub publisher: Arc<Publisher>,
 }
 
 fn compile_policy(text: &str) -> policy::Policy {
@@ -97,7 +111,10 @@ impl Rig {
         let dir = tempfile::Builder::new().prefix("greffier-rig-").tempdir().unwrap();
         let _guard = runtime.enter();
         let issuer = runtime.block_on(DevIssuer::start()).unwrap();
-        let identity = identity_config(issuer.iss());
+        let identity = match &plan.identity {
+            None => identity_config(issuer.iss()),
+            Some(text) => toml::from_str(text).unwrap(),
+        };
         let fetcher = identity::HttpFetcher::new(&identity).unwrap();
         let verifier = identity::Verifier::new(&identity, fetcher).unwrap();
         let (log, publisher, journal) = runtime.block_on(open_log(dir.path(), plan.segments));
@@ -115,12 +132,20 @@ impl Rig {
             upgrades: false,
             max_body: None,
             answer_timeout: Duration::from_secs(20),
+            answer_stall: http_proxy::ANSWER_STALL,
         };
         (plan.target)(&mut target);
+        if let Some(change) = &plan.change {
+            change(&mut target);
+        }
         let mut config = Config::loopback(vec![Arc::new(target)]);
+        config.login = plan.login.map(|flow| BrowserLogin {
+            flow: identity::CodeLogin::new(&identity, flow).unwrap(),
+            verifier: verifier.clone(),
+        });
         (plan.config)(&mut config);
         let port = serve(Proxy::new(gate.clone(), config));
-        Rig { port, issuer, log, verifier, gate, runtime, dir, _publisher: publisher }
+        Rig { port, issuer, log, verifier, gate, runtime, dir, publisher }
     }
 
     /// A token for a person of this name.
@@ -282,6 +307,7 @@ fn identity_config(iss: &str) -> identity::Config {
 async fn open_log(dir: &Path, segments: u32) -> (Log, Arc<Publisher>, LocalJournal) {
     let (origin, store) = ("greffier.test/log", dir.join("store"));
     let signer = tlog::Signer::generate(origin).unwrap();
+    std::fs::write(dir.join("log.vkey"), signer.verifier().to_string()).unwrap();
     let mut config = LogConfig::new(dir.join("ring"), "test-1");
     config.segments = segments;
     config.segment_bytes = 16 * 1024 * 1024;

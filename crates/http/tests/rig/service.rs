@@ -27,9 +27,35 @@ pub fn start() -> u16 {
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
                 tokio::spawn(async move {
-                    let _ended = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(tcp), service_fn(answer))
-                        .with_upgrades()
+                    let executor = hyper_util::rt::TokioExecutor::new();
+                    let _ended = hyper_util::server::conn::auto::Builder::new(executor)
+                        .serve_connection_with_upgrades(TokioIo::new(tcp), service_fn(answer))
+                        .await;
+                });
+            }
+        });
+    });
+    port
+}
+
+/// The same behind TLS, in HTTP/1.1 or HTTP/2 as TLS has it.
+pub fn start_tls(config: rustls::ServerConfig) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    listener.set_nonblocking(true).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(tcp).await else { return };
+                    let executor = hyper_util::rt::TokioExecutor::new();
+                    let _ended = hyper_util::server::conn::auto::Builder::new(executor)
+                        .serve_connection_with_upgrades(TokioIo::new(stream), service_fn(answer))
                         .await;
                 });
             }
@@ -70,6 +96,10 @@ async fn answer(
         "/gzip" => {
             response = response.header("content-type", "application/json");
             response = response.header("content-encoding", "gzip").header("etag", "\"1\"");
+        }
+        "/sets-ours" => {
+            response = response.header("set-cookie", "theme=dark");
+            response = response.header("set-cookie", "__Host-greffier=evil; Path=/; Secure");
         }
         "/cookie" => response = response.header("set-cookie", "session=hunter2"),
         _ => {}

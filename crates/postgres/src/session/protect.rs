@@ -30,7 +30,7 @@ pub(crate) const RULE: &str = "masking";
 const FIRST_USER_OID: u32 = 16_384;
 
 /// Catalog relations that hold values of other tables' columns.
-const VALUE_CATALOGS: [&str; 7] = [
+const VALUE_CATALOGS: [&str; 8] = [
     "pg_stats",
     "pg_statistic",
     "pg_stats_ext",
@@ -38,6 +38,8 @@ const VALUE_CATALOGS: [&str; 7] = [
     "pg_statistic_ext_data",
     "pg_largeobject",
     "pg_stat_activity",
+    // Of advisory locks: the numbers they were taken by.
+    "pg_locks",
 ];
 
 /// What a statement does with protected columns.
@@ -203,19 +205,41 @@ impl Protection {
         if moves && self.carries_protected(statement) {
             return Some("masked columns can't be copied into other columns");
         }
-        None
+        if self.hands_away(statement) {
+            return Some("masked columns can't be given to what may keep them or send them on");
+        }
+        // What PREPARE defines, EXPLAIN ANALYZE runs and WITH holds is held to the same.
+        statement.inner.iter().find_map(|inner| self.forbids_statement(inner, made))
+    }
+
+    /// Whether a statement may give protected values to a function with an effect: a setting, a
+    /// notification, a sequence, a lock can all be asked for afterwards, and have no origin then.
+    fn hands_away(&self, statement: &Statement) -> bool {
+        let trusted = |name: &String| self.trusted_functions.iter().any(|t| t == name);
+        let opaque = |name: &String| self.is_opaque_function(name);
+        let sets = |name: &String| matches!(&**name, "set_config" | "pg_catalog.set_config");
+        let system = statement.functions.iter().any(sets)
+            || statement.unlisted.iter().any(|name| !opaque(name) && !trusted(name));
+        // What a function of a user's own reads is hidden with its result; what it does with what it
+        // is given is not known.
+        let users = statement.unlisted.iter().any(opaque);
+        (system && self.carries_protected(statement)) || (users && self.reads_protected(statement))
     }
 
     /// Whether a protected value may be in what a statement computes, or carries elsewhere: it is
     /// read anywhere but as a plain output, whose origin the server names.
     fn carries_protected(&self, statement: &Statement) -> bool {
+        self.reads_protected(statement) || self.touches_opaque(statement)
+    }
+
+    /// As [`carries_protected`](Self::carries_protected), by what the statement says itself.
+    fn reads_protected(&self, statement: &Statement) -> bool {
         let reads = &statement.reads;
         let Some(catalog) = &self.catalog else { return false };
         reads.star
             || reads.whole_row
             || reads.renames
             || reads.expression_columns.iter().any(|name| catalog.has_protected_column(name))
-            || self.touches_opaque(statement)
     }
 
     /// Whether a statement reads protected values under names that are not known: through a

@@ -10,7 +10,7 @@ use postgres_grammar::{Analysis, Class};
 use postgres_wire::Format;
 use postgres_wire::frontend::{self, Message};
 use postgres_wire::value::{self, Decoded};
-use records::{Parameter, Text};
+use records::{Parameter, Text, Trace};
 
 use super::columns::type_name;
 use super::mask::{HIDDEN, Masker};
@@ -18,6 +18,7 @@ use super::names::{Portal, Prepared};
 use super::protect::{Exposure, holds_password};
 use super::queue::masked;
 use super::{End, Kept, Machine, Spilling};
+use crate::trace;
 
 /// The media type of recorded answers: whole backend messages of protocol 3.
 pub(crate) const MEDIA: &str = "postgres-backend";
@@ -31,6 +32,8 @@ pub(crate) struct Recorded<'a> {
     text_bytes: usize,
     parameters: Vec<Parameter<'static>>,
     receipt: Receipt,
+    /// What a comment in the text says of the run that it belongs to.
+    trace: Option<Trace<'static>>,
 }
 
 impl<'a> Recorded<'a> {
@@ -42,7 +45,13 @@ impl<'a> Recorded<'a> {
     ) -> Self {
         let mut receipt = Receipt::new();
         let text = masker.statement(sql, analysis, exposure, &mut receipt);
-        Recorded { text, text_bytes: sql.len(), parameters: Vec::new(), receipt }
+        let trace = trace::of_statement(sql).map(|it| {
+            it.masked(|text| {
+                let kept = masker.text(Sink::Record, text.as_bytes(), &mut receipt);
+                (*kept != *text.as_bytes()).then(|| String::from_utf8_lossy(&kept).into_owned())
+            })
+        });
+        Recorded { text, text_bytes: sql.len(), parameters: Vec::new(), receipt, trace }
     }
 
     pub(crate) fn with_parameters(mut self, masker: &Masker, portal: &Portal) -> Self {
@@ -144,6 +153,7 @@ impl Machine {
             parameter_objects: &parameter_objects,
             masked: masked(&recorded.receipt),
             media: MEDIA,
+            trace: recorded.trace,
             ..Draft::default()
         };
         submit(self, draft).map(Some)

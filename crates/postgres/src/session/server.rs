@@ -10,7 +10,7 @@ use postgres_wire::backend::{self, Diagnostic, Message, ParameterStatus, Transac
 use postgres_wire::{Format, write};
 
 use super::columns::Columns;
-use super::mask::Out;
+use super::mask::{HIDDEN, Out};
 use super::protect::Exposure;
 use super::queue::{Answering, Failure, Item};
 use super::{End, Flow, Machine};
@@ -56,7 +56,12 @@ impl Machine {
             Message::ParameterStatus(status) => self.on_parameter(&status, frame)?,
             Message::Notification(notification) => {
                 let mut receipt = masking::Receipt::new();
-                let payload = self.masker.text(Sink::Client, notification.payload, &mut receipt);
+                let payload = match self.protection.is_active() && !notification.payload.is_empty()
+                {
+                    // Whoever sent it, a trigger perhaps, may have had it from any column.
+                    true => HIDDEN.as_bytes().into(),
+                    false => self.masker.text(Sink::Client, notification.payload, &mut receipt),
+                };
                 let (pid, channel) = (notification.process_id, notification.channel);
                 write::notification(&mut self.held, pid, channel, &payload)?;
             }
@@ -237,7 +242,10 @@ impl Machine {
             _ => {}
         }
         let mut receipt = masking::Receipt::new();
-        let value = self.masker.text(Sink::Client, status.value, &mut receipt);
+        let value = match self.protection.is_active() && is_free_text(status.name) {
+            true => HIDDEN.as_bytes().into(),
+            false => self.masker.text(Sink::Client, status.value, &mut receipt),
+        };
         if *value == *status.value {
             self.held.extend_from_slice(frame);
         } else {
@@ -506,4 +514,10 @@ impl Machine {
         answering.end_result(b"FUNCTION CALL");
         Ok(())
     }
+}
+
+/// Settings that are reported to clients and can have any value: what a function puts there may be
+/// a column's.
+fn is_free_text(setting: &[u8]) -> bool {
+    matches!(setting, b"application_name" | b"search_path")
 }

@@ -39,6 +39,8 @@ pub struct Plan {
     pub operations: Option<String>,
     pub tls: bool,
     pub role: Role,
+    /// In place of `role` and `password`, if there are any.
+    pub roles: Vec<RoleRule>,
     pub password: Option<String>,
     pub methods: Methods,
     pub upstream_ca: Option<PathBuf>,
@@ -71,6 +73,7 @@ impl Default for Plan {
             operations: None,
             tls: false,
             role: Role::AsAsked,
+            roles: vec![],
             password: None,
             methods: Methods::ANY,
             upstream_ca: None,
@@ -238,7 +241,8 @@ impl Rig {
 
     /// Waits until every session that began has ended.
     pub fn settle(&self) {
-        for _ in 0..500 {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
             let entries = self.entries();
             let count = |kind: &str| entries.iter().filter(|e| e["type"] == kind).count();
             if count("session_start") == count("session_end") {
@@ -294,6 +298,7 @@ async fn open_log(
 ) -> (Log, Arc<Publisher>, LocalJournal, PathBuf) {
     let (origin, store_dir) = ("greffier.test/log", dir.join("store"));
     let signer = signer(origin, &dir.join("signer.der"));
+    std::fs::write(dir.join("log.vkey"), signer.verifier().to_string()).unwrap();
     let mut config = LogConfig::new(dir.join("ring"), "test-1");
     if let Some(io) = &plan.io {
         config.io = io.clone();
@@ -345,13 +350,16 @@ fn target(port: u16, plan: &Plan) -> Target {
         }),
         upstream: Upstream { host: "127.0.0.1".into(), port, tls, methods: plan.methods },
         databases: Databases::Any,
-        roles: vec![RoleRule {
-            kinds: vec![],
-            groups: vec![],
-            subjects: vec![],
-            role: plan.role.clone(),
-            password: plan.password.clone().map(Secret::new),
-        }],
+        roles: match plan.roles.is_empty() {
+            true => vec![RoleRule {
+                kinds: vec![],
+                groups: vec![],
+                subjects: vec![],
+                role: plan.role.clone(),
+                password: plan.password.clone().map(Secret::new),
+            }],
+            false => plan.roles.clone(),
+        },
         application_name: plan.application_name,
         connect_timeout: Duration::from_secs(10),
         trusted_functions: vec![],

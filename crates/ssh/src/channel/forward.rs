@@ -2,7 +2,7 @@
 //! display. Each connection is a command of its own; its bytes are counted and hashed, and not
 //! kept.
 
-mod place;
+pub(super) mod place;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -15,6 +15,28 @@ pub(crate) struct Overrun;
 #[error("a channel's window of more than 4 GiB")]
 pub(crate) struct Overflow;
 
+/// Of a client's window, in bytes, kept for words of our own (why a program ends), so that a
+/// sender who fills the whole window does not leave the client without a reason.
+const WORDS_BYTES: u32 = 1024;
+/// The least window, in bytes, of which anything is kept for our own words: a smaller one is
+/// needed for what it is meant for.
+const WORDS_FROM: u64 = 16 << 10;
+/// The same of a wide window: as much as the longest packet, so that a sender whose packets fill
+/// the window evenly has none to cut. Programs show where they are cut: asyncssh reads until the
+/// packet that exceeds its window.
+const WIDE_WORDS_BYTES: u32 = 32 << 10;
+/// The least window, in bytes, that is wide.
+const WIDE_FROM: u64 = 512 << 10;
+
+/// What is kept of a window for our own words, in bytes.
+pub(crate) const fn words(window: u64) -> u32 {
+    match window {
+        0..WORDS_FROM => 0,
+        WORDS_FROM..WIDE_FROM => WORDS_BYTES,
+        _ => WIDE_WORDS_BYTES,
+    }
+}
+
 /// One direction's books. All figures are bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger {
@@ -22,6 +44,9 @@ pub(crate) struct Ledger {
     peer_room: u64,
     /// The most the receiver ever took at once, up to `cap`: what "a good part of a window" is.
     peer_high: u64,
+    /// Of what the receiver takes, this is never promised to the sender. None: there is nothing
+    /// of our own to say here.
+    words: Option<u32>,
     /// What the sender may still send.
     source_room: u64,
     /// The most that may wait here, or be on its way here.
@@ -41,6 +66,7 @@ impl Ledger {
         let ledger = Ledger {
             peer_room: granted.into(),
             peer_high: offer.into(),
+            words: None,
             source_room: offer.into(),
             cap: cap.into(),
             queued: 0,
@@ -48,6 +74,13 @@ impl Ledger {
             source_closed: false,
         };
         (ledger, offer)
+    }
+
+    /// The same, where we may have something of our own to say to the receiver.
+    pub(crate) fn open_with_words(granted: u32, cap: u32) -> (Self, u32) {
+        let kept = words(granted.into());
+        let (ledger, offer) = Ledger::open(granted.saturating_sub(kept), cap);
+        (Ledger { peer_room: granted.into(), words: Some(kept), ..ledger }, offer)
     }
 
     /// The sender sent so much.
@@ -93,6 +126,7 @@ impl Ledger {
         }
         self.peer_room = room;
         self.peer_high = self.peer_high.max(room.min(self.cap));
+        self.words = self.words.map(|kept| kept.max(words(room)));
         Ok(())
     }
 
@@ -102,7 +136,8 @@ impl Ledger {
         if self.source_closed {
             return None;
         }
-        let room = self.peer_room.min(self.cap).saturating_sub(self.queued + self.parked);
+        let free = self.peer_room.saturating_sub(self.kept()).min(self.cap);
+        let room = free.saturating_sub(self.queued + self.parked);
         let more = room.saturating_sub(self.source_room);
         if more == 0 || (self.source_room > 0 && more < self.peer_high / 4) {
             return None;
@@ -126,6 +161,11 @@ impl Ledger {
     pub(crate) fn spare(&self) -> usize {
         let promised = self.queued + self.parked + self.source_room;
         usize::try_from(self.peer_room.saturating_sub(promised)).unwrap_or(usize::MAX)
+    }
+
+    /// How much of what the receiver takes is never promised to the sender.
+    fn kept(&self) -> u64 {
+        self.words.unwrap_or(0).into()
     }
 
     /// What waits here.
@@ -157,6 +197,33 @@ mod tests {
         assert_eq!(ledger.next_grant(), None);
         ledger.granted(10).unwrap();
         assert_eq!(ledger.next_grant(), Some(10));
+    }
+
+    #[test]
+    fn a_sender_who_fills_the_window_leaves_room_for_our_words() {
+        for (window, kept) in [(2u32 << 20, 32 << 10), (64 << 10, 1024), (4096, 0)] {
+            let (mut ledger, offer) = Ledger::open_with_words(window, window);
+            assert_eq!(offer, window - kept);
+            ledger.received(offer as usize).unwrap();
+            ledger.queued(offer as usize);
+            assert_eq!(ledger.spare(), kept as usize);
+            ledger.sent(offer as usize);
+            assert_eq!(ledger.next_grant(), None);
+            assert_eq!(ledger.spare(), kept as usize);
+            // What is granted anew may all be used.
+            ledger.granted(offer).unwrap();
+            assert_eq!(ledger.next_grant(), Some(offer));
+            assert_eq!(ledger.spare(), kept as usize);
+        }
+    }
+
+    #[test]
+    fn a_window_that_widens_keeps_room_for_our_words_from_then_on() {
+        let (mut ledger, offer) = Ledger::open_with_words(0, 4 << 20);
+        assert_eq!(offer, 0);
+        ledger.granted(2 << 20).unwrap();
+        assert_eq!(ledger.next_grant(), Some((2 << 20) - (32 << 10)));
+        assert_eq!(ledger.spare(), 32 << 10);
     }
 
     #[test]
@@ -195,16 +262,27 @@ mod tests {
             (0u32..3000).prop_map(Step::Receive),
             (0u32..3000).prop_map(Step::Send),
             (0u32..3000).prop_map(Step::Grant),
+            (0u32..600_000).prop_map(Step::Receive),
+            (0u32..600_000).prop_map(Step::Send),
+            (0u32..600_000).prop_map(Step::Grant),
         ];
         prop::collection::vec(step, 0..200)
     }
 
     proptest! {
         /// Never more granted to the sender than the receiver granted; never more waiting than
-        /// `cap`; no credit lost; and a sender whose receiver has room has room.
+        /// `cap`; no credit lost; a sender whose receiver has room has room; and no grant takes
+        /// the room that is kept for words.
         #[test]
-        fn books_balance(first in 0u32..5000, cap in 1u32..4000, steps in steps()) {
-            let (mut ledger, mut sender_has) = Ledger::open(first, cap);
+        fn books_balance(
+            first in prop_oneof![0u32..5000, 0u32..1_000_000],
+            cap in prop_oneof![1u32..4000, 1u32..1_000_000],
+            speaks: bool,
+            steps in steps(),
+        ) {
+            let open = if speaks { Ledger::open_with_words } else { Ledger::open };
+            let (mut ledger, mut sender_has) = open(first, cap);
+            prop_assert!(sender_has > 0 || first == 0);
             let (mut granted_to_us, mut granted_by_us) = (u64::from(first), u64::from(sender_has));
             let (mut here, mut sent) = (0u64, 0u64);
             for step in steps {
@@ -230,12 +308,13 @@ mod tests {
                 if let Some(more) = ledger.next_grant() {
                     sender_has += more;
                     granted_by_us += u64::from(more);
+                    prop_assert!(ledger.spare() as u64 >= ledger.kept());
                 }
                 prop_assert!(granted_by_us <= granted_to_us);
                 prop_assert!(here + u64::from(sender_has) <= u64::from(cap));
                 prop_assert!(here + u64::from(sender_has) <= granted_to_us - sent);
                 prop_assert_eq!(ledger.waiting(), here);
-                if here == 0 && granted_to_us > sent {
+                if here == 0 && granted_to_us > sent + ledger.kept() {
                     prop_assert!(sender_has > 0, "a sender stalls although there is room");
                 }
             }

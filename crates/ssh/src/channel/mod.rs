@@ -183,7 +183,7 @@ impl Channel {
     /// longest packet.
     fn new(kind: Kind, opener: Side, opening: Opening, shared: &Shared) -> (Self, u32, u32) {
         let cap = shared.rules.channel_window;
-        let (ledger, window) = Ledger::open(opening.window, cap);
+        let (ledger, window) = open_ledger(kind, opener, opening.window, cap);
         let (none, _) = Ledger::open(0, cap);
         let (to_client, to_target) = match opener {
             Side::Client => (ledger, none),
@@ -238,7 +238,8 @@ impl Channel {
         self.open = true;
         *self.number.of_mut(by) = opening.number;
         *self.max_packet.of_mut(by) = opening.max_packet;
-        let (ledger, window) = Ledger::open(opening.window, shared.rules.channel_window);
+        let cap = shared.rules.channel_window;
+        let (ledger, window) = open_ledger(self.kind, by, opening.window, cap);
         match by {
             Side::Client => self.to_client.ledger = ledger,
             Side::Target => self.to_target.ledger = ledger,
@@ -450,8 +451,11 @@ impl Channel {
     }
 
     fn on_time(&mut self, now: Instant, shared: &Shared) -> Result<(), End> {
-        if self.exit_due.is_some_and(|at| at <= now) && matches!(self.run, Run::Running(_)) {
+        if self.exit_due.is_some_and(|at| at <= now)
+            && let Run::Running(running) = &mut self.run
+        {
             self.exit_due = None;
+            running.record_exit();
             self.taken.target.extend(self.exits.drain(..).map(Item::Packet));
             self.flush_output(shared)?;
         }
@@ -492,6 +496,15 @@ impl Channel {
     }
 }
 
+/// The books of what a side takes, and the window to offer the other.
+fn open_ledger(kind: Kind, receiver: Side, window: u32, cap: u32) -> (Ledger, u32) {
+    match (kind, receiver) {
+        // We may have to say why a program ends.
+        (Kind::Session, Side::Client) => Ledger::open_with_words(window, cap),
+        _ => Ledger::open(window, cap),
+    }
+}
+
 /// How much of a window a packet takes.
 fn data_len(packet: &[u8]) -> usize {
     match packet::parse(packet) {
@@ -504,5 +517,22 @@ fn answer_packet(answer: Answer, recipient: u32) -> Bytes {
     match answer {
         Answer::Success => write::success(recipient),
         Answer::Failure => write::failure(recipient),
+    }
+}
+
+/// For the fuzzer.
+pub(crate) fn fuzz_requests(data: &[u8]) -> bool {
+    requests::fuzz(data, start::fuzz)
+}
+
+/// For the fuzzer: a byte says what the rest is, two are a port.
+pub(crate) fn fuzz_places(data: &[u8]) -> bool {
+    match data {
+        [0, high, low, host @ ..] => {
+            forward::place::fuzz_port(host, u16::from_be_bytes([*high, *low]).into())
+        }
+        [1, path @ ..] => forward::place::fuzz_socket(path),
+        [2, path @ ..] => files::paths::fuzz(path),
+        _ => true,
     }
 }

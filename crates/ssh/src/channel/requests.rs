@@ -1,6 +1,7 @@
 //! What a client asks of a session channel, in the order that RFC 4254 section 6 gives: a
 //! terminal and variables first, then one program, then signals and sizes.
 
+use records::{MAX_BAGGAGE_BYTES, Trace};
 use ssh_wire::WireError;
 use ssh_wire::packet::{Env, Line, PtyReq, Signal, WindowChange, X11Req};
 
@@ -35,6 +36,8 @@ pub(crate) struct Setup {
     pub(crate) pty: Option<Pty>,
     /// Variables that were let through.
     pub(crate) env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// `TRACEPARENT`, `TRACESTATE` and `BAGGAGE`, let through or not.
+    said: [Option<String>; 3],
     started: bool,
 }
 
@@ -134,6 +137,7 @@ impl Setup {
         if self.started {
             return Ok(Ask::Refuse("a variable after the program"));
         }
+        self.listen(name, value);
         let bytes: usize = self.env.iter().map(|(name, value)| name.len() + value.len()).sum();
         if self.env.len() >= MAX_ENV
             || name.len() > MAX_NAME_BYTES
@@ -146,6 +150,23 @@ impl Setup {
         }
         self.env.push((name.to_vec(), value.to_vec()));
         Ok(Ask::Forward)
+    }
+
+    /// Hears which run of which agent the program belongs to (the variables that OpenTelemetry's
+    /// "environment variables as context propagation carriers" names), also where the target is
+    /// not told. Of two the last counts, as on the target.
+    fn listen(&mut self, name: &[u8], value: &[u8]) {
+        let names: [&[u8]; 3] = [b"TRACEPARENT", b"TRACESTATE", b"BAGGAGE"];
+        let place = names.iter().zip(&mut self.said).find(|(own, _)| **own == name);
+        if let (Some((_, place)), true) = (place, value.len() <= MAX_BAGGAGE_BYTES) {
+            *place = std::str::from_utf8(value).ok().map(str::to_owned);
+        }
+    }
+
+    /// Which run of which agent the program belongs to, as the client says.
+    pub(crate) fn trace(&self) -> Option<Trace<'static>> {
+        let [parent, state, baggage] = &self.said;
+        Trace::read(parent.as_deref()?, state.as_deref(), baggage.as_deref())
     }
 
     fn start<'a>(&mut self, start: Start<'a>) -> Result<Ask<'a>, BadRequest> {
@@ -161,9 +182,60 @@ impl Setup {
     }
 }
 
+/// For the fuzzer: requests on one channel, each a byte that says of which kind it is, two that
+/// say how long, and as much. Command lines are handed on. `false`: a bound did not hold.
+pub(crate) fn fuzz(mut data: &[u8], mut exec: impl FnMut(&[u8])) -> bool {
+    const KINDS: [&[u8]; 12] = [
+        b"pty-req",
+        b"env",
+        b"exec",
+        b"subsystem",
+        b"shell",
+        b"window-change",
+        b"signal",
+        b"break",
+        b"eow@openssh.com",
+        b"auth-agent-req@openssh.com",
+        b"x11-req",
+        b"unknown",
+    ];
+    let rules = ChannelRules { env: vec!["A*".into()], ..ChannelRules::default() };
+    let mut setup = Setup::default();
+    while let [kind, high, low, rest @ ..] = data {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let (body, behind) = rest.split_at(length.min(rest.len()));
+        data = behind;
+        let kind = KINDS.get(usize::from(*kind) % KINDS.len()).copied().unwrap_or_default();
+        match setup.ask(&rules, kind, body) {
+            Ok(Ask::Start(Start::Exec(line))) => exec(line),
+            Ok(Ask::Start(Start::Subsystem(name))) if name.len() > MAX_NAME_BYTES => return false,
+            Ok(Ask::Signal(name)) if name.len() > MAX_SIGNAL_BYTES => return false,
+            Ok(_) => {}
+            Err(_) => return true,
+        }
+        let bytes: usize = setup.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let term = setup.pty.as_ref().map_or(0, |pty| pty.term.len());
+        if setup.env.len() > MAX_ENV || bytes > MAX_ENV_BYTES || term > MAX_NAME_BYTES {
+            return false;
+        }
+        drop(setup.trace());
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_requests_keep_their_bounds(data in prop::collection::vec(any::<u8>(), 0..4096)) {
+            let held = fuzz(&data, |_| {});
+            prop_assert!(held);
+        }
+    }
 
     fn string(bytes: &[u8]) -> Vec<u8> {
         [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
@@ -195,6 +267,23 @@ mod tests {
         let ask =
             |rest: &[u8]| Setup::default().ask(&rules, b"env", rest).map(|a| a == Ask::Forward);
         assert_eq!(ask(&long), Ok(false));
+    }
+
+    #[test]
+    fn a_run_is_heard_of_also_where_the_target_is_not_told() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+        let mut setup = Setup::default();
+        let mut env = |name: &[u8], value: &[u8]| {
+            let rest = [string(name), string(value)].concat();
+            setup.ask(&rules(), b"env", &rest).map(|ask| ask == Ask::Forward)
+        };
+        assert_eq!(env(b"TRACEPARENT", b"what?"), Ok(false));
+        assert_eq!(env(b"TRACEPARENT", parent.as_bytes()), Ok(false));
+        assert_eq!(env(b"BAGGAGE", b"run=7"), Ok(false));
+        assert_eq!(env(b"traceparent", b"not its name"), Ok(false));
+        let trace = setup.trace().unwrap();
+        assert_eq!((&*trace.parent, &*trace.baggage["run"]), ("00f067aa0ba902b7", "7"));
+        assert!(setup.env.is_empty() && Setup::default().trace().is_none());
     }
 
     #[test]

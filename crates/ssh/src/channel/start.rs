@@ -10,7 +10,7 @@ use gate::{
 };
 use masking::Receipt;
 use policy::Access;
-use records::Text;
+use records::{Text, Trace};
 
 use super::files::{Protocol, Transfer, scp};
 use super::requests::Start;
@@ -156,7 +156,10 @@ impl Channel {
         };
         let admitted = exchange.admitted().clone();
         self.transfer = match asked.transfer.clone() {
-            Some(protocol) => Some(Box::new(Transfer::new(protocol, &mut exchange, shared)?)),
+            Some(protocol) => {
+                let trace = self.trace(&mut Receipt::new(), shared);
+                Some(Box::new(Transfer::new(protocol, (&mut exchange, trace), shared)?))
+            }
             None => None,
         };
         let mut running = Running::new(exchange, &shared.masking, recording);
@@ -190,6 +193,7 @@ impl Channel {
             let name = format!("env.{}", String::from_utf8_lossy(name));
             details.insert(name.into(), text(&value));
         }
+        let trace = self.trace(&mut receipt, shared);
         let kept = asked.text.as_deref().map(|text| {
             let inline = if objects.is_empty() { text.len() } else { TEXT_BEGINNING };
             Text::from_bytes(text.get(..inline).unwrap_or(text))
@@ -201,10 +205,20 @@ impl Channel {
             text_objects: objects,
             masked: super::masked(&receipt, Some(&shared.masking)),
             media: frames::MEDIA,
+            trace,
             details,
             grow: if self.setup.pty.is_some() { Grow::Entries } else { Grow::Chunks },
             ..Draft::default()
         }
+    }
+
+    /// Which run of which agent the program belongs to, as the record may keep it.
+    fn trace(&self, receipt: &mut Receipt, shared: &Shared) -> Option<Trace<'static>> {
+        let trace = self.setup.trace()?;
+        Some(trace.masked(|text| {
+            let kept = shared.recorded(text.as_bytes(), receipt);
+            (*kept != *text.as_bytes()).then(|| String::from_utf8_lossy(&kept).into_owned())
+        }))
     }
 
     /// The program does not run; the client is told when its turn has come.
@@ -268,6 +282,13 @@ fn program(line: &[u8]) -> Program {
         b"scp" if alone => scp::Line::read(words).map_or(Program::Other, Program::Scp),
         b"sftp-server" if alone => Program::Sftp,
         _ => Program::Other,
+    }
+}
+
+/// For the fuzzer.
+pub(super) fn fuzz(line: &[u8]) {
+    if let Program::Scp(line) = program(line) {
+        scp::fuzz(&line);
     }
 }
 

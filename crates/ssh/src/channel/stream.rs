@@ -104,6 +104,8 @@ pub(crate) struct Running {
     stdin_masker: Option<StreamMasker>,
     recording: Recording,
     pub(crate) exit: Option<Exit>,
+    /// [`exit`](Running::exit) is in the recording.
+    exit_on_record: bool,
     pub(crate) ended_by: Option<String>,
     /// Frames that the journal had no room for yet.
     unfed: VecDeque<Vec<u8>>,
@@ -139,6 +141,7 @@ impl Running {
             stdin_masker: masking.scans(Sink::Record).then(|| masking.stream(Sink::Record)),
             recording,
             exit: None,
+            exit_on_record: false,
             ended_by: None,
             unfed: VecDeque::new(),
             dirty: false,
@@ -241,7 +244,7 @@ impl Running {
         })
     }
 
-    /// No more will be said: what the record's maskers hold is recorded.
+    /// No more will be said: what the record's maskers hold is recorded, and how it ended.
     pub(crate) fn end_of_output(&mut self) {
         let keys = self.echo.give_up();
         self.record_keys(keys);
@@ -256,6 +259,22 @@ impl Running {
             self.record(kind, &out);
         }
         self.settle(true);
+        self.record_exit();
+    }
+
+    /// How the program ended is recorded, once: behind all it said, although the target may say
+    /// it before the last of that; or earlier, when the client is about to be told.
+    pub(crate) fn record_exit(&mut self) {
+        let exit = match &self.exit {
+            Some(Exit::Status(status)) => status.to_string(),
+            Some(Exit::Signal { name, .. }) => name.clone(),
+            None => return,
+        };
+        if !std::mem::replace(&mut self.exit_on_record, true) {
+            self.settle(true);
+            self.record(Kind::Exit, exit.as_bytes());
+            self.settle(true);
+        }
     }
 
     /// A terminal's recording: what waits is judged as it is, and recorded.
@@ -285,12 +304,6 @@ impl Running {
 
     /// The program said how it ended.
     pub(crate) fn exited(&mut self, exit: Exit) {
-        let text = match &exit {
-            Exit::Status(status) => status.to_string(),
-            Exit::Signal { name, .. } => name.clone(),
-        };
-        self.settle(false);
-        self.record(Kind::Exit, text.as_bytes());
         self.exit = Some(exit);
     }
 
@@ -338,7 +351,7 @@ impl Running {
             let Some(frame) = self.unfed.pop_front() else { return Ok(release) };
             self.dirty = true;
             // What it says of a lack of room, the release above says again.
-            match self.exchange.answer(&frame) {
+            match self.exchange.answer_whole(frame) {
                 Ok(()) | Err(JournalError::Full) => {}
                 Err(error) => return Err(error),
             }

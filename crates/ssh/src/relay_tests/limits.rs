@@ -19,7 +19,7 @@ impl Peer {
 async fn what_waits_for_the_journal_is_bounded_by_the_window_both_ways() {
     for shell in [false, true] {
         let mut rig = Rig::start(all()).await;
-        rig.open(0, 7, WINDOW, WINDOW).await;
+        rig.open(0, 7, WINDOW + words(WINDOW.into()), WINDOW).await;
         if shell {
             let terminal = [&[0, 0, 0, 1, b'x'][..], &[0; 20]].concat();
             rig.client.send(write::request(7, b"pty-req", false, &terminal)).await;

@@ -1,7 +1,7 @@
 """Runs asyncssh's own tests, with their clients aimed where the caller says.
 
-Arguments: how ("direct" or "through"), a test module of theirs or a class in it, then the names of classes or of
-class.test that are left out. Their folder is the current one. What came of each test goes to
+Arguments: how ("direct" or "through"), a test module of theirs, a class in it or a test of that,
+then the names of classes or of class.test that are left out. Their folder is the current one. What came of each test goes to
 standard output, a line of JSON for each. The environment says the rest:
 
 AIMED_HOST_KEY   the host key that their server is to have: a file

@@ -9,6 +9,7 @@
     reason = "a rig that can't be set up fails its test"
 )]
 
+pub mod clear;
 pub mod raw;
 pub mod tools;
 
@@ -76,6 +77,8 @@ pub struct Plan {
     pub issuers: String,
     /// A login by browser; `dev` is the rig's own issuer.
     pub device_flow: Option<DeviceFlow>,
+    /// How long a target may take to let us in.
+    pub connect_timeout: Duration,
     /// How the log's files are opened; faults go here.
     pub io: Option<Arc<dyn audit_sink::io::Io>>,
 }
@@ -104,6 +107,7 @@ impl Default for Plan {
             data: None,
             issuers: String::new(),
             device_flow: None,
+            connect_timeout: Duration::from_secs(10),
             io: None,
         }
     }
@@ -287,7 +291,8 @@ impl Rig {
 
     /// Waits until every session that began has ended.
     pub fn settle(&self) {
-        for _ in 0..1000 {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
             let entries = self.entries();
             let count = |kind: &str| entries.iter().filter(|e| e["type"] == kind).count();
             if count("session_start") == count("session_end") {
@@ -413,6 +418,7 @@ pub fn signer(dir: &Path) -> tlog::Signer {
 async fn open_log(dir: &Path, plan: &Plan) -> (Log, Arc<Publisher>, LocalJournal) {
     let store = dir.join("store");
     let signer = signer(dir);
+    std::fs::write(dir.join("log.vkey"), signer.verifier().to_string()).unwrap();
     let mut config = LogConfig::new(dir.join("ring"), "test-1");
     if let Some(io) = &plan.io {
         config.io = io.clone();
@@ -449,6 +455,6 @@ fn target(upstream: Upstream, login: &str, plan: &Plan) -> Target {
         upstream,
         logins,
         rules: Arc::new(plan.rules.clone()),
-        connect_timeout: Duration::from_secs(10),
+        connect_timeout: plan.connect_timeout,
     }
 }

@@ -1,9 +1,9 @@
 //! A client without manners: whole packets of the connection layer, at any time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use russh::client::{self, ConnectionSender, Handle};
+use russh::client::{self, ConnectionSender, DisconnectReason, Handle};
 use russh::keys::PublicKeyOrCertificate;
 use tokio::sync::mpsc;
 
@@ -11,9 +11,14 @@ pub struct Raw {
     pub handle: Handle<Ears>,
     pub out: ConnectionSender,
     pub inbox: mpsc::UnboundedReceiver<Vec<u8>>,
+    /// The words with which the proxy ended the connection.
+    pub told: Arc<Mutex<Option<String>>>,
 }
 
-pub struct Ears(mpsc::UnboundedSender<Vec<u8>>);
+pub struct Ears {
+    packets: mpsc::UnboundedSender<Vec<u8>>,
+    told: Arc<Mutex<Option<String>>>,
+}
 
 impl client::Handler for Ears {
     type Error = russh::Error;
@@ -27,7 +32,17 @@ impl client::Handler for Ears {
     }
 
     async fn connection_packet(&mut self, packet: Vec<u8>) -> Result<(), russh::Error> {
-        self.0.send(packet).map_err(|_| russh::Error::Disconnect)
+        self.packets.send(packet).map_err(|_| russh::Error::Disconnect)
+    }
+
+    async fn disconnected(
+        &mut self,
+        reason: DisconnectReason<russh::Error>,
+    ) -> Result<(), russh::Error> {
+        if let DisconnectReason::ReceivedDisconnect(info) = reason {
+            *self.told.lock().unwrap() = Some(info.message);
+        }
+        Ok(())
     }
 }
 
@@ -37,8 +52,10 @@ impl Raw {
         let config = client::Config { window_size: u32::MAX / 4, ..client::Config::default() };
         let (packets, inbox) = mpsc::unbounded_channel();
         let address = ("127.0.0.1", port);
-        let handle = client::connect(Arc::new(config), address, Ears(packets)).await.unwrap();
-        Raw { out: handle.connection_sender(), handle, inbox }
+        let told = Arc::default();
+        let ears = Ears { packets, told: Arc::clone(&told) };
+        let handle = client::connect(Arc::new(config), address, ears).await.unwrap();
+        Raw { out: handle.connection_sender(), handle, inbox, told }
     }
 
     /// Connects and logs in with a token as the password.
@@ -63,6 +80,11 @@ impl Raw {
         let reason = russh::Disconnect::ByApplication;
         let _gone = self.handle.disconnect(reason, "", "").await;
         self.rest().await
+    }
+
+    /// The words with which the proxy ended the connection, once it has.
+    pub fn told(&self) -> String {
+        self.told.lock().unwrap().clone().unwrap_or_default()
     }
 
     /// All packets until the connection ends.

@@ -1,6 +1,6 @@
 """A server of the Model Context Protocol on a loopback port.
 
-server.py PORT FILE [json]: FILE is told who was deleted.
+server.py PORT|stdio FILE [json]: FILE is told who was deleted.
 """
 
 import sys
@@ -66,5 +66,8 @@ def greet(name: str) -> str:
     return f"Say hello to {name}"
 
 
+if sys.argv[1] == "stdio":
+    server.run("stdio")
+    sys.exit()
 app = server.streamable_http_app(stateless_http=False, json_response="json" in sys.argv[3:])
 uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")

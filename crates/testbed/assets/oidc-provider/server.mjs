@@ -35,6 +35,9 @@ const provider = new Provider(issuer, {
     // The command-line helper: a public client that only knows the device flow.
     { client_id: 'cli', token_endpoint_auth_method: 'none', application_type: 'native',
       grant_types: [DEVICE, 'refresh_token'], redirect_uris: [], response_types: [] },
+    // For browsers: authorization code with PKCE. Where it may lead is told at /testbed/redirect.
+    { client_id: 'web', client_secret: 'secret-of-web', grant_types: ['authorization_code'],
+      response_types: ['code'], redirect_uris: ['https://nowhere.invalid/'] },
   ],
   scopes: ['openid', 'offline_access', ...scopes.split(' ')],
   claims: { openid: ['sub'], profile: ['groups', 'email'] },
@@ -60,6 +63,12 @@ const provider = new Provider(issuer, {
     },
   },
 });
+
+const redirects = new Set();
+const { redirectUriAllowed } = provider.Client.prototype;
+provider.Client.prototype.redirectUriAllowed = function allowed(uri) {
+  return (this.clientId === 'web' && redirects.has(uri)) || redirectUriAllowed.call(this, uri);
+};
 
 const verified = async (token, role) => {
   const wanted = { issuer, audience, typ: 'at+jwt' };
@@ -107,6 +116,11 @@ const approve = async (query) => {
 const answer = provider.callback();
 createServer((req, res) => {
   const url = new URL(req.url, issuer);
+  // Registers an address of client `web`: GET /testbed/redirect?uri=...
+  if (url.pathname === '/testbed/redirect') {
+    redirects.add(url.searchParams.get('uri'));
+    return res.writeHead(204).end();
+  }
   if (url.pathname !== '/testbed/approve') return answer(req, res);
   return approve(url.searchParams).then(
     () => res.writeHead(204).end(),

@@ -141,6 +141,15 @@ impl ChunkWriter {
         Poll::Pending
     }
 
+    /// Whether anything that was appended is not in files yet.
+    ///
+    /// # Errors
+    /// What ended this writer or the folder.
+    pub fn is_writing(&self) -> Result<bool, ChunkError> {
+        self.check()?;
+        Ok(lock(&self.shared.state).written < self.appended)
+    }
+
     /// States that the response is complete. Does nothing the second time.
     pub fn finish(&mut self) {
         if !std::mem::replace(&mut self.finished, true) {

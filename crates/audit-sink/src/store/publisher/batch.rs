@@ -11,7 +11,7 @@ use crate::store::error::StoreError;
 use crate::store::source::Source;
 
 /// Entries in one publication at most; more are published in several.
-pub(crate) const MAX_STEP_ENTRIES: u64 = 4096;
+pub(crate) const MAX_STEP_ENTRIES: u64 = 16_384;
 /// Bytes of entries in one publication at most (and at least one entry).
 pub(crate) const MAX_STEP_BYTES: usize = 16 << 20;
 /// Bytes that are read from the ring at a time.

@@ -45,7 +45,7 @@ pub struct PublisherConfig {
 }
 
 impl PublisherConfig {
-    /// The defaults: 1 s, 200 ms, and 100 ms to 10 s.
+    /// The defaults: 1 s, 500 ms, and 100 ms to 10 s.
     #[must_use]
     pub const fn new(recovered: (u64, Hash)) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl PublisherConfig {
             epoch: None,
             chunks: None,
             max_age: Duration::from_secs(1),
-            min_interval: Duration::from_millis(200),
+            min_interval: Duration::from_millis(500),
             min_backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(10),
         }

@@ -181,6 +181,9 @@ impl Worker {
 
     /// Writes one stage; returns when all of it is in the store.
     async fn put_all(&self, objects: Vec<(String, Bytes)>) -> Result<(), StoreError> {
+        if self.log.store().folder().is_some() {
+            return self.patiently(|| self.log.create_in_folder(&objects)).await;
+        }
         let this = self;
         stream::iter(objects)
             .map(|(name, bytes)| async move {

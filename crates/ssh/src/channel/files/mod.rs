@@ -21,7 +21,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use gate::{Admitted, Draft, Exchange, JournalError, Keep, MAX_INLINE_TEXT, Release, Submission};
 use masking::Receipt;
-use records::{Response, Text};
+use records::{Response, Text, Trace};
 use ssh_wire::packet::{self, Packet, write};
 use ssh_wire::sftp::{MAX_ANSWER_BYTES, MAX_PACKET_BYTES};
 
@@ -53,6 +53,8 @@ struct Own {
     number: u64,
     admitted: Admitted,
     release: Release,
+    /// Which run of which agent it belongs to, masked for the record.
+    trace: Option<Trace<'static>>,
 }
 
 /// What follows the stream.
@@ -183,7 +185,7 @@ impl Cx<'_> {
 
     /// Judges an operation and puts it on record.
     fn ask(&mut self, via: &'static str, wish: Wish) -> Result<Asked, End> {
-        let asked = ask(via, wish, self.own.number, self.shared)?;
+        let asked = ask(via, wish, self.own, self.shared)?;
         if let Asked::No { release, text, .. } = &asked {
             self.told.push((release.clone(), text.clone()));
         }
@@ -219,7 +221,7 @@ enum Asked {
     },
 }
 
-fn ask(via: &'static str, wish: Wish, channel: u64, shared: &Shared) -> Result<Asked, End> {
+fn ask(via: &'static str, wish: Wish, own: &Own, shared: &Shared) -> Result<Asked, End> {
     let Wish { operation, class, actions, path, path2, mut details, forbidden } = wish;
     let mut judgement = judge::file(&shared.session, actions, operation, class);
     if let Some(reason) = forbidden {
@@ -235,13 +237,14 @@ fn ask(via: &'static str, wish: Wish, channel: u64, shared: &Shared) -> Result<A
         details.insert("path2".into(), kept(path2));
     }
     details.insert("path".into(), text.clone());
-    details.insert("channel".into(), channel.to_string().into());
+    details.insert("channel".into(), own.number.to_string().into());
     let draft = Draft {
         via,
         text: Some(text),
         text_bytes: path.len() as u64,
         masked: super::masked(&receipt, Some(&shared.masking)),
         keep: Keep::Counted,
+        trace: own.trace.clone(),
         details,
         ..Draft::default()
     };
@@ -262,7 +265,7 @@ fn ask(via: &'static str, wish: Wish, channel: u64, shared: &Shared) -> Result<A
 impl Transfer {
     pub(super) fn new(
         protocol: Protocol,
-        exchange: &mut Exchange,
+        (exchange, trace): (&mut Exchange, Option<Trace<'static>>),
         shared: &Shared,
     ) -> Result<Self, JournalError> {
         let session = match protocol {
@@ -273,6 +276,7 @@ impl Transfer {
             number: exchange.number(),
             admitted: exchange.admitted().clone(),
             release: exchange.release()?,
+            trace,
         };
         Ok(Transfer {
             own,

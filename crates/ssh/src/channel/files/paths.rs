@@ -86,9 +86,37 @@ pub(super) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Whether a name has no detour in it: what rules are to match.
+pub(crate) fn is_plain(name: &str) -> bool {
+    let below = name.strip_prefix('/').unwrap_or(name);
+    below.is_empty() || below.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+/// For the fuzzer: the last name of a path, from wherever it begins, leads nowhere but where it
+/// says.
+pub(crate) fn fuzz(path: &[u8]) -> bool {
+    [Base::At(b"/home/a".to_vec()), Base::Unknown].iter().all(|base| {
+        let names = names(path, base);
+        let from_the_root = path.starts_with(b"/") || *base != Base::Unknown;
+        names.last().is_some_and(|(name, known)| {
+            is_plain(name) && *known == from_the_root && (!known || name.starts_with('/'))
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_path_has_a_name_without_detours(path in "[a./\\PC]{0,24}", odd: Vec<u8>) {
+            prop_assert!(fuzz(path.as_bytes()));
+            prop_assert!(fuzz(&odd));
+        }
+    }
 
     fn home() -> Base {
         Base::At(b"/home/a".to_vec())

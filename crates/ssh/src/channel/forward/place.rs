@@ -94,9 +94,33 @@ fn is_odd_number(host: &str) -> bool {
     is_number && plain.parse::<Ipv4Addr>().is_err()
 }
 
+/// For the fuzzer: what may be judged has a name in small letters, the last one.
+pub(crate) fn fuzz_port(host: &[u8], port: u32) -> bool {
+    let place = Place::port(host, port);
+    let plain = |(name, _): &Name| *name == name.to_lowercase();
+    place.forbidden.is_some() || place.names.last().is_some_and(plain)
+}
+
+/// For the fuzzer: the same of a socket's path, which has no detour in its last name.
+pub(crate) fn fuzz_socket(path: &[u8]) -> bool {
+    let place = Place::socket(path);
+    let plain = |(name, _): &Name| paths::is_plain(name);
+    place.forbidden.is_some() || place.names.last().is_some_and(plain)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_place_that_may_be_judged_has_a_plain_name(name in "[a-cA-C0-9.:/\\PC]{0,24}") {
+            prop_assert!(fuzz_port(name.as_bytes(), 22));
+            prop_assert!(fuzz_socket(name.as_bytes()));
+        }
+    }
 
     fn names(place: Place) -> Vec<String> {
         assert_eq!(place.forbidden, None);
