@@ -1,5 +1,6 @@
 //! Developer tasks, run as `cargo xtask <task>`. `--help` names them all.
 
+mod again;
 mod bench;
 mod fuzz;
 mod packages;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use crate::stage::{cargo, in_ci, show, stage};
-use crate::{packages, survivors};
+use crate::{again, packages, survivors};
 
 /// In CI the tests are ended after this many seconds: a hung test must fail
 /// with its output shown, before the machine's own limit cuts everything off.
@@ -34,21 +34,24 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     let (path, _guard) = dir;
     // Servers run under another account than root's and must get in.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(|e| e.to_string())?;
-    let tested = stage("tests", || {
+    let passed = passed.unwrap_or_default();
+    let command = |chosen: &[&str]| {
         let mut command = test_command();
         command.arg("test").env(survivors::VARIABLE, &path);
-        let passed = passed.unwrap_or_default();
         if !passed.iter().any(|a| *a == "-p" || a.starts_with("--package")) {
             command.arg("--workspace");
-        }
-        if quick {
-            command.args(["--lib", "--bins"]);
         }
         // One that fails is no reason to hear nothing of the others.
         if !passed.contains(&"--no-fail-fast") {
             command.arg("--no-fail-fast");
         }
-        show(command.args(passed))
+        command.args(chosen).args(passed);
+        command
+    };
+    let all: &[&str] = if quick { &["--lib", "--bins"] } else { &[] };
+    let tested = stage("tests", || {
+        let mut first = command(all);
+        if in_ci() { again::tests(&mut first, &command) } else { show(&mut first) }
     });
     let clean = stage("nothing left behind", || survivors::none_left(&path));
     tested.and(clean)
