@@ -221,7 +221,10 @@ impl Lies {
 
     /// Comes back with a code.
     fn come_back(&self, begun: &Begun, more: &str) -> Answer {
-        let path = format!("/.greffier/callback?code=the-code-of-this-login&state={}{more}", begun.sent["state"]);
+        let path = format!(
+            "/.greffier/callback?code=the-code-of-this-login&state={}{more}",
+            begun.sent["state"]
+        );
         ask(&self.rig, &path, &[PAGE, &format!("Cookie: {}", begun.cookie)], &[])
     }
 
@@ -290,7 +293,11 @@ fn a_browser_logs_in_and_its_cookie_is_worth_a_token() {
     assert!(text.contains("theme=dark") && !text.contains("greffier="), "{text}");
     assert!(text.contains("alice"), "{text}");
     let log = serde_json::to_string(&lies.rig.entries()).unwrap();
-    let secrets = ["the-code-of-this-login", &form["code_verifier"], back.cookie(0).split_once('=').unwrap().1];
+    let secrets = [
+        "the-code-of-this-login",
+        &form["code_verifier"],
+        back.cookie(0).split_once('=').unwrap().1,
+    ];
     for secret in secrets {
         assert!(!log.contains(secret), "{secret}");
     }

@@ -300,3 +300,52 @@ fn a_checksum_alone_is_not_certainty() {
     assert!(score("5555555555554444") < 1.0);
     assert!(score("6304219447607087665") < 0.8);
 }
+
+#[test]
+fn a_uuid_holds_no_number_and_what_stands_beside_it_is_found() {
+    check(
+        Entity::PhoneNumber,
+        &["12345678-4155-5501-2345-678901234567", "3f2504e0-4155-5501-9a0c-0305e82c3301"],
+    );
+    check(
+        Entity::CreditCard,
+        &[
+            "3f2504e0-4f89-41d3-9a0c-0305e8233010 ⟦4111 1111 1111 1111⟧",
+            "⟦4111 1111 1111 1111⟧ 3f2504e0-4f89-41d3-9a0c-0305e8233010",
+            "3F2504E0-4F89-41D3-9A0C-030512345678,⟦4111-1111-1111-1111⟧",
+            "1\t12345678-1234-1234-1234-123456789012\t⟦4111111111111111⟧\t1.5",
+            // no UUID: more groups than a card has
+            "12345678-4111-1111-1111-1111 ⟦4111-1111-1111-1111⟧",
+        ],
+    );
+    check(Entity::UsSsn, &["12345678-1234-1234-1234-123456789012 ⟦536-22-1234⟧"]);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_uuid_is_masked(digits in "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}") {
+        let policy = common::all(OperatorConfig::named("redact"));
+        let numbers = [Entity::CreditCard, Entity::PhoneNumber, Entity::UsSsn];
+        let found: Vec<_> = policy
+            .analyze(format!("a\t{digits}\tb").as_bytes())
+            .filter(|f| numbers.contains(&f.entity))
+            .collect();
+        proptest::prop_assert!(found.is_empty(), "{found:?}");
+    }
+
+    #[test]
+    fn no_uuid_of_digits_is_masked(digits in "[0-9]{8}(-[0-9]{4}){3}-[0-9]{12}") {
+        let policy = common::all(OperatorConfig::named("redact"));
+        proptest::prop_assert_eq!(policy.analyze(digits.as_bytes()).next(), None);
+    }
+
+    /// A run is read once, from its ninth digit: what it hides behind zeros or ahead of more
+    /// digits is told as before.
+    #[test]
+    fn a_run_longer_than_a_card_is_none(zeros in 1usize..40, more in 1usize..40) {
+        let policy = common::all(OperatorConfig::named("redact"));
+        let text = format!("{}4111111111111111{}", "0".repeat(zeros + 4), "0".repeat(more + 4));
+        let cards = policy.analyze(text.as_bytes()).filter(|f| f.entity == Entity::CreditCard);
+        proptest::prop_assert_eq!(cards.count(), 0);
+    }
+}

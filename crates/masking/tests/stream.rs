@@ -95,6 +95,8 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
         b"jane@example.com",
         b"+49 30 1234567",
         b"10.1.2.3",
+        b"12345678-1234-1234-1234-123456789012",
+        b"3f2504e0-4f89-41d3-9a0c-0305e82c3301",
         b"2001:db8::1",
         b"-----BEGIN PRIVATE KEY-----",
         b"-----END PRIVATE KEY-----",

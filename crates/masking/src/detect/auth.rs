@@ -11,7 +11,7 @@
 
 use super::Sieve;
 use super::secret::{Run, Secret};
-use super::text::{at, before, is_edge, run_end, run_start, slice};
+use super::text::{Bytes, at, before, is_edge, run_end, run_start, slice};
 use crate::entity::Entity;
 
 /// Longest password whose end is looked for at once; a longer one is followed
@@ -132,8 +132,10 @@ fn is_bare(value: &[u8], next: u8) -> bool {
 }
 
 /// What may stand in a token or in base64.
+#[inline(always)]
 pub(super) fn is_keyed(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"_-.+/~".contains(&b)
+    static KEYED: Bytes = Bytes::alphanumeric_and(b"_-.+/~");
+    KEYED.has(b)
 }
 
 /// Words that a secret's name ends with, in small letters without `_` and `-`.

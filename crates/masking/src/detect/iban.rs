@@ -121,9 +121,28 @@ const LENGTHS: [(&[u8; 2], usize); 109] = [
     (b"TG", 28),
 ];
 
+/// Places in [`BY_LETTERS`]: five bits a letter.
+const PLACES: usize = 1 << 10;
+
+/// [`LENGTHS`] by country, 0 where there is none: two letters and two digits are common.
+static BY_LETTERS: [u8; PLACES] = {
+    let mut table = [0; PLACES];
+    let mut rest = LENGTHS.as_slice();
+    while let [(country, length), more @ ..] = rest {
+        assert!(*length <= MAX_IBAN);
+        table[place(country[0], country[1])] = *length as u8;
+        rest = more;
+    }
+    table
+};
+
+const fn place(a: u8, b: u8) -> usize {
+    ((a & 31) as usize) << 5 | (b & 31) as usize
+}
+
+/// The length of an IBAN of the country with these two letters, of either case.
 fn length(a: u8, b: u8) -> Option<usize> {
-    let key = [a.to_ascii_uppercase(), b.to_ascii_uppercase()];
-    LENGTHS.iter().find(|(c, _)| **c == key).map(|(_, n)| *n)
+    BY_LETTERS.get(place(a, b)).copied().filter(|length| *length > 0).map(usize::from)
 }
 
 /// Looks at the two letters and two digits that end at `p`.

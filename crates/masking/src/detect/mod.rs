@@ -271,9 +271,10 @@ impl<C: Classify> pulp::NullaryFnOnce for Job<'_, C> {
         let text = self.sieve.text;
         // The first window has nothing before it, the last one little behind.
         let mut window = [0u8; BLOCK];
-        let head = text.get(..STEP.min(text.len())).unwrap_or_default();
-        if let Some(room) = window.get_mut(OVERLAP..OVERLAP + head.len()) {
-            room.copy_from_slice(head);
+        if let (Some(room), Some(head)) = (window.last_chunk_mut(), text.first_chunk::<STEP>()) {
+            *room = *head;
+        } else if let Some(room) = window.get_mut(OVERLAP..OVERLAP + text.len()) {
+            room.copy_from_slice(text);
         }
         let hits = Hits::of(&self.maker.classes(&window));
         if hits.any() != 0

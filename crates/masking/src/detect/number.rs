@@ -199,6 +199,10 @@ pub(super) fn find(s: &mut Sieve<'_>, p: usize) {
         s.state.number = p + 1;
         return;
     }
+    if let Some(end) = uuid(text, p) {
+        s.state.number = end;
+        return;
+    }
     let start = cluster_start(text, p, low);
     if let Some(end) = plain(s, start) {
         s.state.number = end.max(p + 1);
@@ -219,6 +223,29 @@ pub(super) fn find(s: &mut Sieve<'_>, p: usize) {
     };
     c.continued = digit_before(text, c.start);
     judge(s, &c);
+}
+
+/// Where the UUID ends (RFC 9562 section 4) whose group begins before `p`, as where a dash between
+/// digits brought us here. Its groups are no number's, whatever their digits.
+fn uuid(text: &[u8], p: usize) -> Option<usize> {
+    const DASHES: [usize; 4] = [8, 13, 18, 23];
+    const LENGTH: usize = 36;
+    let dash = p.checked_sub(2).filter(|dash| at(text, *dash) == b'-')?;
+    let starts = DASHES.into_iter().filter_map(|place| dash.checked_sub(place));
+    let start = starts.into_iter().find(|start| {
+        let is_dash = |place: usize| at(text, start + place) == b'-';
+        DASHES.into_iter().all(is_dash)
+    })?;
+    let whole: &[u8; LENGTH] = text.get(start..)?.first_chunk()?;
+    // No early exit: this way the compiler makes vector code of it.
+    let (others, dashes) = whole.iter().fold((0u8, 0u8), |(others, dashes), b| {
+        let dash = u8::from(*b == b'-');
+        (others + u8::from(!b.is_ascii_hexdigit() & (dash == 0)), dashes + dash)
+    });
+    let end = start + LENGTH;
+    let alone = |b: u8| is_edge(b) && b != b'-';
+    let is_uuid = others == 0 && usize::from(dashes) == DASHES.len();
+    (is_uuid && alone(before(text, start)) && alone(at(text, end))).then_some(end)
 }
 
 /// What is by far most common and none of ours, told without reading groups:

@@ -6,7 +6,7 @@
 
 use super::Sieve;
 use super::auth::{self, is_keyed};
-use super::text::{at, before, is_edge, run_end, run_start, slice};
+use super::text::{Bytes, at, before, is_edge, run_end, run_start, slice};
 use crate::entity::Entity;
 
 /// How far back from its 16th word character a token may begin.
@@ -79,6 +79,17 @@ const PREFIXES: [Prefix; 56] = [
     Prefix(b"dapi", 32, Entity::ApiToken),
     Prefix(b"AGE-SECRET-KEY-1", 40, Entity::ApiToken),
 ];
+
+/// The bytes that one of [`PREFIXES`] begins with, a bit each: most words begin with none.
+const FIRSTS: u128 = {
+    let mut firsts = 0;
+    let mut rest = PREFIXES.as_slice();
+    while let [Prefix([first, ..], ..), more @ ..] = rest {
+        firsts |= 1u128 << *first;
+        rest = more;
+    }
+    firsts
+};
 
 /// A secret of any length: where it begins, and how to find its end.
 #[derive(Clone, Copy, Debug)]
@@ -172,8 +183,10 @@ pub(super) fn pem(s: &Sieve<'_>, p: usize) -> Option<Secret> {
     })
 }
 
+#[inline(always)]
 fn is_token(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')
+    static TOKEN: Bytes = Bytes::alphanumeric_and(b"_-");
+    TOKEN.has(b)
 }
 
 /// Looks at the 16 word characters that end at `p`.
@@ -183,8 +196,10 @@ pub(super) fn token(s: &mut Sieve<'_>, p: usize) -> Option<Secret> {
     }
     let text = s.text;
     let low = s.state.token.max(p.saturating_sub(MAX_BACK));
-    let word = run_start(text, p + 1, low, |b| b.is_ascii_alphanumeric() || b == b'_');
-    let whole = run_start(text, word, low, |b| is_token(b) || b == b'.');
+    static WORD: Bytes = Bytes::alphanumeric_and(b"_");
+    static DOTTED: Bytes = Bytes::alphanumeric_and(b"_-.");
+    let word = run_start(text, p + 1, low, |b| WORD.has(b));
+    let whole = run_start(text, word, low, |b| DOTTED.has(b));
     s.state.token = p + 1;
     // The places a token may begin: after anything that is not part of one,
     // or after a dash, dot or underline inside a longer word.
@@ -214,6 +229,9 @@ fn begins(s: &Sieve<'_>, i: usize) -> Option<Secret> {
     let first = at(text, i);
     if first == b'e' && is_jwt(text, i) {
         return takes(Entity::Jwt, 0.95).then(|| secret(Entity::Jwt, 0.95));
+    }
+    if !first.is_ascii() || FIRSTS >> first & 1 == 0 {
+        return None;
     }
     let rest = slice(text, i, text.len().min(i + 128));
     let known = PREFIXES.iter().find(|p| {

@@ -24,7 +24,7 @@ const DECIDED: u64 = !0 << OVERLAP;
 pub(crate) struct Hits {
     /// `@`
     pub(crate) at: u64,
-    /// two digits, separator, two digits; nine digits; `+1`, `(1`
+    /// two digits, separator, two digits; the ninth digit in a row; `+1`, `(1`
     pub(crate) number: u64,
     /// two dots 2 to 4 apart with digits, or 5 apart
     pub(crate) dotted: u64,
@@ -74,7 +74,8 @@ fn number(c: &Classes, digit2: u64) -> u64 {
     let digit4 = digit2 & digit2 << 2;
     let digit8 = digit4 & digit4 << 4;
     let nine = digit8 & digit8 << 1;
-    grouped | nine | (c.digit & c.lead << 1)
+    // One hit for a run: the detector reads all of it.
+    grouped | (nine & !(nine << 1)) | (c.digit & c.lead << 1)
 }
 
 #[inline(always)]

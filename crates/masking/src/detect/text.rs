@@ -45,3 +45,29 @@ pub(super) fn run_end(text: &[u8], start: usize, max: usize, class: impl Fn(u8) 
 pub(super) fn slice(text: &[u8], start: usize, end: usize) -> &[u8] {
     text.get(start..end).unwrap_or_default()
 }
+
+/// A set of bytes, told by one look.
+pub(super) struct Bytes([bool; 256]);
+
+impl Bytes {
+    /// Letters and digits of ASCII, and `more`.
+    pub(super) const fn alphanumeric_and(more: &[u8]) -> Self {
+        let mut set = [false; 256];
+        let mut b = 0u8;
+        while b < 128 {
+            set[b as usize] = b.is_ascii_alphanumeric();
+            b += 1;
+        }
+        let mut rest = more;
+        while let [b, more @ ..] = rest {
+            set[*b as usize] = true;
+            rest = more;
+        }
+        Self(set)
+    }
+
+    #[inline(always)]
+    pub(super) fn has(&self, b: u8) -> bool {
+        self.0.get(usize::from(b)).is_some_and(|has| *has)
+    }
+}
