@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::dirs::{Account, find_program, server_dir};
 use crate::oidc::npm_ci;
 use crate::process::output;
-use crate::{Error, install, postgres};
+use crate::{Error, install, postgres, tokio_client};
 
 /// How long one run of the script may take; a good run takes seconds.
 const RUN_LIMIT: Duration = Duration::from_secs(180);
@@ -36,6 +36,8 @@ pub enum Client {
     Pgjdbc,
     /// pgx: its own protocol code; statement cache, batches, binary COPY.
     Pgx,
+    /// tokio-postgres: its own protocol code, in this process; binary, portals, pipelines.
+    TokioPostgres,
 }
 
 /// Where and as whom a client connects.
@@ -81,7 +83,7 @@ pub struct Statement {
 
 impl Client {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Psql,
         Self::Pgbench,
         Self::Psycopg,
@@ -89,6 +91,7 @@ impl Client {
         Self::NodePostgres,
         Self::Pgjdbc,
         Self::Pgx,
+        Self::TokioPostgres,
     ];
 
     /// The name as people write it.
@@ -102,6 +105,7 @@ impl Client {
             Self::NodePostgres => "node-postgres",
             Self::Pgjdbc => "pgjdbc",
             Self::Pgx => "pgx",
+            Self::TokioPostgres => "tokio-postgres",
         }
     }
 
@@ -113,9 +117,12 @@ impl Client {
     /// [`Error::Missing`] when the language is not there; [`Error::Failed`]
     /// with what the client printed when an answer was not as expected.
     pub fn run(self, login: &Login) -> Result<Vec<Statement>, Error> {
-        let mut command = self.command()?;
-        let dir = server_dir("client-", Account::Ours)?;
         let what = format!("client {}", self.name());
+        let Some(mut command) = self.command()? else {
+            return tokio_client::play(login, RUN_LIMIT)
+                .map_err(|e| Error::failed(what, tokio_client::told(&e)));
+        };
+        let dir = server_dir("client-", Account::Ours)?;
         let fail = |e| Error::failed(what.clone(), e);
         let (out, err) = (dir.path().join("out"), dir.path().join("err"));
         command
@@ -145,8 +152,8 @@ impl Client {
         out.lines().map(statement).collect()
     }
 
-    /// What runs the script, with the driver installed.
-    fn command(self) -> Result<Command, Error> {
+    /// What runs the script, with the driver installed; none for the one that runs here.
+    fn command(self) -> Result<Option<Command>, Error> {
         match self {
             Self::Psql => shell("psql"),
             Self::Pgbench => shell("pgbench"),
@@ -155,7 +162,9 @@ impl Client {
             Self::NodePostgres => node(),
             Self::Pgjdbc => java(),
             Self::Pgx => go(),
+            Self::TokioPostgres => return Ok(None),
         }
+        .map(Some)
     }
 }
 
@@ -282,7 +291,8 @@ macro_rules! test_every_client {
     ($plays:path) => {
         $crate::test_every_client! { $plays;
             psql Psql, pgbench Pgbench, psycopg Psycopg, asyncpg Asyncpg,
-            node_postgres NodePostgres, pgjdbc Pgjdbc, pgx Pgx
+            node_postgres NodePostgres, pgjdbc Pgjdbc, pgx Pgx,
+            tokio_postgres TokioPostgres
         }
     };
     ($plays:path; $($name:ident $client:ident),*) => {

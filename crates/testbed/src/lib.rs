@@ -60,6 +60,7 @@ mod sshd;
 mod statement_log;
 pub mod suites;
 mod tls;
+mod tokio_client;
 
 pub use dirs::{cache_dir, logs_dir, spare_port};
 pub use error::{Error, Failed, Missing};
