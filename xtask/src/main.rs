@@ -35,6 +35,9 @@ Tasks
                     be a superuser's. PGPASSWORD is the password or token; with
                     --ca, TLS with full verification.
   suites ssh-bulk   1 GiB each way through the SSH proxy, hashes compared.
+  suites kill9 [--rounds N]
+                    Kills greffier-postgres N times (1,000) at random moments
+                    under pgbench: what ran must be in the verified log.
   bench <name>      Measure one thing and print a table with ratios:
                       masking    GB/s of the masker, recall, false positives
                       audit      durable entries a second, against a bare loop

@@ -17,7 +17,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     let mut through =
         Through { host: "127.0.0.1".into(), user: "postgres".into(), ..Through::default() };
     let mut chosen: Vec<&str> = Vec::new();
-    let mut bulk = false;
+    let (mut bulk, mut kill9, mut rounds) = (false, false, "1000".to_owned());
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
@@ -27,6 +27,8 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
             "--user" => through.user = (*value()?).to_owned(),
             "--ca" => through.authority = Some((*value()?).into()),
             "ssh-bulk" => bulk = true,
+            "kill9" => kill9 = true,
+            "--rounds" => rounds = (*value()?).to_owned(),
             name if SUITES.iter().any(|(n, _)| *n == name) => chosen.push(name),
             other => return Err(format!("suites: unknown option or suite {other:?}")),
         }
@@ -37,6 +39,13 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
         test.args(["test", "-p", "ssh", "--test", "bulk", "--"]);
         test.args(["--nocapture", "--test-threads=1"]);
         return stage("1 GiB each way through SSH", || show(test.env("GREFFIER_BULK_MIB", "1024")));
+    }
+    if kill9 {
+        crate::packages::ensure()?;
+        let mut test = cargo();
+        test.args(["test", "-p", "greffier-postgres", "--test", "crash", "--", "--nocapture"]);
+        let heading = format!("{rounds} kills of greffier-postgres under pgbench");
+        return stage(&heading, || show(test.env("GREFFIER_CRASH_ROUNDS", rounds)));
     }
     let mut own = None;
     if through.port == 0 {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use audit_sink::store::{
     ChunkConfig, ChunkDir, Publisher, PublisherConfig, PublisherStatus, Store, StoreError,
@@ -19,6 +19,11 @@ use crate::serve::Beside;
 
 /// How often it is looked whether the chunk folder still works: its failure wakes nobody.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a start waits for the store to take anything of a full log.
+const ROOM_LIMIT: Duration = Duration::from_secs(60);
+/// How often it is looked for room then.
+const ROOM_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Why an instance could not start. Nothing may be served.
 #[derive(Debug, thiserror::Error)]
@@ -127,14 +132,39 @@ impl Instance {
     }
 
     async fn record_start(&self, loaded: &Loaded) -> Result<(), JournalError> {
-        self.gate.record(Body::LogOpened(self.described())).await?;
+        self.record_first(Body::LogOpened(self.described())).await?;
         let config = ConfigLoaded {
             sha256: loaded.sha256.as_str().into(),
             policy: loaded.policy.digest().into(),
             masking: hex::encode(loaded.masking.digest()).into(),
             targets: loaded.targets.names().into_iter().map(Cow::Borrowed).collect(),
         };
-        self.gate.record(Body::ConfigLoaded(config)).await.map(drop)
+        self.record_first(Body::ConfigLoaded(config)).await
+    }
+
+    /// Records, once there is room: a ring that was full when the process was killed is full
+    /// until its store has taken some of it.
+    async fn record_first(&self, body: Body<'_>) -> Result<(), JournalError> {
+        let mut status = self.publisher.watch();
+        let (mut published, mut since) = (status.borrow().published, None);
+        loop {
+            match self.gate.record(body.clone()).await {
+                Err(JournalError::Full) => {}
+                done => return done.map(drop),
+            }
+            if since.is_none() {
+                tracing::warn!("the log is full: its store takes what was recorded before first");
+            }
+            let now = status.borrow_and_update().clone();
+            let full_since = since.get_or_insert_with(Instant::now);
+            if std::mem::replace(&mut published, now.published) < now.published {
+                *full_since = Instant::now();
+            } else if full_since.elapsed() > ROOM_LIMIT || now.fatal.is_some() {
+                return Err(JournalError::Full);
+            }
+            // Room is made a moment after it is published.
+            let _looks_again = tokio::time::timeout(ROOM_INTERVAL, status.changed()).await;
+        }
     }
 
     fn described(&self) -> records::Instance<'_> {

@@ -133,6 +133,32 @@ fn the_end_of_a_lease_ends_the_session_and_its_statement() {
 }
 
 #[test]
+fn a_token_that_expires_ends_the_session_and_its_statement() {
+    let Some(pg) = server() else { return };
+    let rig = Rig::start(pg.port());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let claims = Claims::new("alice")
+        .audience(AUDIENCE)
+        .client("people")
+        .with("exp", (now.as_secs() + 5).into());
+    let mut psql = rig.psql_command(&rig.issuer.mint(claims).unwrap());
+    let out = psql.args(["-c", "SELECT pg_sleep(600)"]).output().unwrap();
+    let err = String::from_utf8_lossy(&out.stderr);
+    assert!(err.contains("FATAL") && err.contains("expired"), "{err}");
+    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' \
+        AND pid <> pg_backend_pid() AND state = 'active'";
+    let begun = std::time::Instant::now();
+    while pg.psql(sleeping).unwrap() != "0" {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it still runs on the server");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    rig.settle();
+    assert_eq!(rig.entries_of("response")[0]["outcome"], "lost");
+    let end = &rig.entries_of("session_end")[0];
+    assert!(end["reason"].as_str().unwrap().contains("expired"), "{end}");
+}
+
+#[test]
 fn who_is_turned_away_is_told_why_and_is_on_record() {
     let Some(pg) = server() else { return };
     let rig = Rig::start(pg.port());

@@ -134,12 +134,18 @@ impl Bench {
 
     pub fn psql(&self, proxy: &Proxy) -> Command {
         let mut psql = Command::new("psql");
-        psql.args(["-XAtq", "-h", "127.0.0.1", "-p", &proxy.port.to_string()])
-            .args(["-U", "alice", "-d", "db"])
+        self.as_alice(proxy, psql.arg("-XAtq"));
+        psql
+    }
+
+    /// Has a client of libpq connect through the proxy.
+    pub fn as_alice(&self, proxy: &Proxy, client: &mut Command) {
+        client
+            .args(["-h", "127.0.0.1", "-p", &proxy.port.to_string(), "-U", "alice"])
+            .env("PGDATABASE", "db")
             .env("PGPASSWORD", self.token())
             .env("PGSSLMODE", "disable")
             .stdin(Stdio::null());
-        psql
     }
 
     pub fn query(&self, proxy: &Proxy, sql: &str) -> Output {

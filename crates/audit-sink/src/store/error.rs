@@ -73,6 +73,9 @@ pub enum StoreError {
     /// The local chunk folder could not be read.
     #[error("reading the local chunk folder: {0}")]
     Chunks(#[source] io::Error),
+    /// The store is a folder that could not be flushed: what it holds is not certain any more.
+    #[error("flushing the store's folder: {0}")]
+    Flush(#[source] io::Error),
     /// An entry that no bundle can hold. A defect of ours: the ring refuses such entries.
     #[error(transparent)]
     Bundle(#[from] BundleError),

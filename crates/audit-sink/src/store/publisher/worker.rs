@@ -268,8 +268,10 @@ fn link_chunks(
         return Ok(chunks);
     }
     let blobs = folder.join("blobs");
-    let failed = StoreError::Chunks;
-    std::fs::create_dir_all(&blobs).map_err(failed)?;
+    if std::fs::create_dir_all(&blobs).is_err() {
+        // The store can't be written now: the ordinary way waits until it can.
+        return Ok(chunks);
+    }
     let mut rest = Vec::new();
     let mut linked = false;
     for chunk in chunks {
@@ -281,7 +283,7 @@ fn link_chunks(
     }
     if linked {
         for path in [blobs.as_path(), folder] {
-            std::fs::File::open(path).and_then(|dir| dir.sync_all()).map_err(failed)?;
+            std::fs::File::open(path).and_then(|dir| dir.sync_all()).map_err(StoreError::Flush)?;
         }
     }
     Ok(rest)
