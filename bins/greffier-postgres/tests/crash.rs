@@ -2,7 +2,12 @@
 //! published, verified log lacks is nothing, where records are durable before statements run.
 //!
 //! `GREFFIER_CRASH_ROUNDS` sets how often (`cargo xtask suites kill9 --rounds 1000`).
-#![allow(clippy::unwrap_used, clippy::panic, reason = "what can't be set up fails its test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what can't be set up fails its test"
+)]
 
 mod bench;
 

@@ -125,6 +125,7 @@ const LENGTHS: [(&[u8; 2], usize); 109] = [
 const PLACES: usize = 1 << 10;
 
 /// [`LENGTHS`] by country, 0 where there is none: two letters and two digits are common.
+#[expect(clippy::indexing_slicing, reason = "in a constant, which would not compile")]
 static BY_LETTERS: [u8; PLACES] = {
     let mut table = [0; PLACES];
     let mut rest = LENGTHS.as_slice();

@@ -51,6 +51,7 @@ pub(super) struct Bytes([bool; 256]);
 
 impl Bytes {
     /// Letters and digits of ASCII, and `more`.
+    #[expect(clippy::indexing_slicing, reason = "a byte is no more than 255")]
     pub(super) const fn alphanumeric_and(more: &[u8]) -> Self {
         let mut set = [false; 256];
         let mut b = 0u8;
