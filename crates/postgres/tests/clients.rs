@@ -40,12 +40,12 @@ fn plays_the_script(client: Client) {
     let mut others = Vec::new();
     for command in &commands {
         let text = command["text"].as_str().unwrap_or_default();
-        let mut is_next = |s: &&Statement| s.sql == text && s.params == values(command);
+        let is_next = |s: &&Statement| s.sql == text && s.params == values(command);
         let expected = match command["via"].as_str().unwrap() {
             "startup" => text.starts_with("SET \""),
             "cancel" => text.is_empty(),
             "parse" | "continue" => said.iter().any(|s| s.sql == text),
-            _ => wanted.next_if(&mut is_next).is_some(),
+            _ => wanted.next_if(is_next).is_some(),
         };
         if !expected && !drivers_own(client, text) {
             others.push((text, values(command)));
