@@ -14,6 +14,38 @@
 //! 5. [`Exchange::answer`], [`Exchange::release`], [`Exchange::poll_finish`]: the answer is
 //!    recorded, and [`ClientOutbox::push`] with the [`Release`] lets it out when it is.
 //!
+//! Steps 2 to 4 of a protocol that knows only reads:
+//!
+//! ```
+//! use gate::{Draft, Exchange, JournalError, Session, Submission, TargetOutbox};
+//! use policy::Action;
+//! use records::Text;
+//!
+//! /// `line` is on record when this returns, and its bytes wait in `target` until it is so
+//! /// durably. What is given is for the answer; nothing if it was refused.
+//! fn ask(
+//!     session: &Session,
+//!     line: &[u8],
+//!     target: &mut TargetOutbox,
+//! ) -> Result<Option<Box<Exchange>>, JournalError> {
+//!     let action = Action::plain("GET", "read");
+//!     let judgement = session.judge(&[action], "GET".into(), "read");
+//!     let draft = Draft {
+//!         via: "line",
+//!         text: Some(Text::from_bytes(line)), // masked first, where there is something to mask
+//!         text_bytes: line.len() as u64,
+//!         ..Draft::default()
+//!     };
+//!     Ok(match session.submit(&judgement, draft)? {
+//!         Submission::Admitted(exchange) => {
+//!             target.push(exchange.admitted(), line);
+//!             Some(exchange)
+//!         }
+//!         Submission::Refused(_) => None,
+//!     })
+//! }
+//! ```
+//!
 //! [`Admitted`] and [`Release`] can't be made outside this crate. So what forgot to record has
 //! nothing to send with:
 //!

@@ -24,7 +24,36 @@
 //!
 //! A target that speaks the Model Context Protocol is in [`mcp`]: there each message is a command.
 //!
-//! Nothing here reads a token or writes to a disk: that is behind the [`gate`].
+//! Nothing here reads a token or writes to a disk: that is behind the [`gate`]. The listener is the
+//! embedder's, and so is the [`LocalSet`](tokio::task::LocalSet) in which a connection is served:
+//!
+//! ```
+//! use std::{future::pending, io, sync::Arc};
+//!
+//! use http_proxy::{ANSWER_STALL, ANSWER_TIMEOUT, Config, Proxy, Route, Target, Upstream};
+//! use tokio::net::TcpListener;
+//!
+//! /// Serves what listens on port 8080 of this host. To be called inside a `LocalSet`.
+//! async fn serve(gate: gate::Gate, shop: gate::Target) -> io::Result<()> {
+//!     let target = Target {
+//!         gate: Arc::new(shop),
+//!         upstream: Upstream::plain("127.0.0.1", 8080),
+//!         route: Route::default(), // all requests
+//!         mcp: None,
+//!         upgrades: false,
+//!         max_body: Some(1 << 20),
+//!         answer_timeout: ANSWER_TIMEOUT,
+//!         answer_stall: ANSWER_STALL,
+//!     };
+//!     let proxy = Proxy::new(gate, Config::loopback(vec![Arc::new(target)]));
+//!     let listener = TcpListener::bind("127.0.0.1:0").await?;
+//!     loop {
+//!         let (tcp, peer) = listener.accept().await?;
+//!         let proxy = proxy.clone();
+//!         tokio::task::spawn_local(async move { proxy.serve(tcp, peer, pending()).await });
+//!     }
+//! }
+//! ```
 
 mod answer;
 mod arguments;

@@ -17,6 +17,28 @@
 //! | `cancel` | cancel keys of our own |
 //! | `catalog` | what column rules need to know of a database |
 //! | `refusal` | the one place where causes become SQLSTATEs |
+//!
+//! The listener is the embedder's (`examples/embed_postgres.rs` is a whole program):
+//!
+//! ```
+//! use std::{future::pending, io, sync::Arc};
+//!
+//! use postgres::{Config, Proxy, Role, Target};
+//! use tokio::net::TcpListener;
+//!
+//! /// Serves a PostgreSQL of this host, on which everyone who gets in becomes `app`.
+//! async fn serve(gate: gate::Gate, main: gate::Target) -> io::Result<()> {
+//!     let role = Role::Named("app".into());
+//!     let target = Target::local(Arc::new(main), "127.0.0.1", 5432, role);
+//!     let proxy = Proxy::new(gate, Config::loopback(vec![Arc::new(target)]));
+//!     let listener = TcpListener::bind("127.0.0.1:0").await?;
+//!     loop {
+//!         let (tcp, peer) = listener.accept().await?;
+//!         let proxy = proxy.clone();
+//!         tokio::spawn(async move { proxy.serve(tcp, peer, pending()).await });
+//!     }
+//! }
+//! ```
 
 mod cancel;
 mod catalog;
