@@ -31,6 +31,11 @@ impl Answered {
     }
 }
 
+/// What stands at a JSON pointer (RFC 6901); null where there is nothing.
+pub(crate) fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
+}
+
 /// A client with a token.
 pub(crate) struct Client {
     inner: reqwest::Client,

@@ -1,5 +1,4 @@
 //! What the agent's client asks of the server, and what it must get.
-#![allow(clippy::indexing_slicing, reason = "of what a JSON value has not, there is null")]
 
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::VERSION;
-use crate::ask::{Answered, Client};
+use crate::ask::{Answered, Client, at};
 use crate::stage::Stage;
 use crate::web::done;
 use crate::{Check, DemoError, Event, Narrator, Played, data};
@@ -55,7 +54,7 @@ impl Agent<'_> {
         let welcome = self.ask("initialize", hello, true).await?;
         self.check(
             "a token as bearer lets the agent's client in",
-            welcome["result"]["protocolVersion"] == VERSION,
+            at(&welcome, "/result/protocolVersion") == VERSION,
         );
         self.tell("notifications/initialized").await?;
         let listed = self.ask("tools/list", Value::Null, true).await?;
@@ -65,14 +64,14 @@ impl Agent<'_> {
             shown == ["find_customer", "refund", "exchange_rate"],
         );
         let found = self.call("find_customer", json!({"id": 3}), true).await?;
-        let text = found["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned();
+        let text = at(&found, "/result/content/0/text").as_str().unwrap_or_default().to_owned();
         let clear = self.played.secrets.iter().any(|secret| text.contains(secret.as_str()));
         self.check(
             "card, e-mail and telephone number are masked in the result",
             text.contains("<EMAIL_ADDRESS>") && !clear,
         );
         let refunded = self.call("refund", json!({"id": 3, "cents": 1250}), true).await?;
-        self.check("a refund within its limit is made", refunded["result"].is_object());
+        self.check("a refund within its limit is made", at(&refunded, "/result").is_object());
         Ok(())
     }
 
@@ -87,7 +86,7 @@ impl Agent<'_> {
     async fn is_lied_to(&mut self) -> Result<(), DemoError> {
         let money = json!({"from": "EUR", "to": "USD"});
         let rate = self.call("exchange_rate", money.clone(), true).await?;
-        self.check("the tool works as it was defined", rate["result"].is_object());
+        self.check("the tool works as it was defined", at(&rate, "/result").is_object());
         let listed = self.ask("tools/list", Value::Null, true).await?;
         self.check(
             "changed behind the client's back, it is not shown any more",
@@ -105,13 +104,13 @@ impl Agent<'_> {
 
     /// Sends a request. `runs`: whether it is expected to reach the server.
     async fn ask(&mut self, method: &str, params: Value, runs: bool) -> Result<Value, DemoError> {
-        let tool = params["name"].as_str().map(|name| format!(" {name}")).unwrap_or_default();
+        let tool = at(&params, "/name").as_str().map(|name| format!(" {name}")).unwrap_or_default();
         let with = params.get("arguments").map(|it| format!("  {it}")).unwrap_or_default();
         self.narrator.tell(&Event::Sent { sql: &format!("{method}{tool}{with}"), values: &[] });
         self.asked += 1;
         let mut message = json!({"jsonrpc": "2.0", "id": self.asked, "method": method});
-        if !params.is_null() {
-            message["params"] = params;
+        if let (Some(fields), false) = (message.as_object_mut(), params.is_null()) {
+            fields.insert("params".to_owned(), params);
         }
         self.played.statements.push((format!("{method}{tool}"), runs));
         let answered = self.client.ask(Method::POST, "/mcp", Some(message)).await?;
@@ -129,7 +128,7 @@ impl Agent<'_> {
     }
 
     fn denied(&mut self, answer: &Value, what: &str, rule: &str) {
-        let held = answer["error"]["data"]["rule"] == rule;
+        let held = at(answer, "/error/data/rule") == rule;
         self.check(&format!("{what} is denied by {rule}, in words for a model"), held);
     }
 
@@ -140,6 +139,6 @@ impl Agent<'_> {
 
 /// The names of the tools that a list has.
 fn names(listed: &Value) -> Vec<&str> {
-    let tools = listed["result"]["tools"].as_array().into_iter().flatten();
-    tools.filter_map(|it| it["name"].as_str()).collect()
+    let tools = at(listed, "/result/tools").as_array().into_iter().flatten();
+    tools.filter_map(|it| at(it, "/name").as_str()).collect()
 }
