@@ -69,7 +69,7 @@ fn both_directions_pass_and_are_on_record_in_order() {
 }
 
 #[test]
-fn the_lease_s_end_ends_it() {
+fn attack_35_the_lease_s_end_ends_it() {
     let rig = allowed();
     let (head, mut reader) = ask(&rig, "websocket", &rig.token("alice"));
     assert!(head.starts_with("http/1.1 101 "), "{head}");

@@ -10,7 +10,7 @@ use tlog::Signer;
 use crate::support::{Faulty, Memory, ORIGIN, log_in, quick};
 
 #[tokio::test]
-async fn errors_delay_and_neither_reorder_nor_drop() {
+async fn attack_35_errors_delay_and_neither_reorder_nor_drop() {
     let objects = Arc::new(Faulty::default());
     let (log, signer) = (log_in(&objects), Signer::generate(ORIGIN).unwrap());
     let source = Memory::with(0);
@@ -66,7 +66,7 @@ async fn a_put_that_landed_though_it_failed_is_recognised() {
 }
 
 #[tokio::test]
-async fn a_slow_store_is_waited_for() {
+async fn attack_35_a_slow_store_is_waited_for() {
     let objects = Arc::new(Faulty::default());
     let (log, signer) = (log_in(&objects), Signer::generate(ORIGIN).unwrap());
     objects.slow_ms.store(30, Ordering::SeqCst);

@@ -61,7 +61,7 @@ impl Small {
 }
 
 #[tokio::test]
-async fn every_byte_of_a_small_store_flipped_is_found_and_named() {
+async fn attack_35_every_byte_of_a_small_store_flipped_is_found_and_named() {
     let store = small(&[3, 8]).await;
     assert!(store.check(None).await.is_ok());
     for name in store.objects.names().await {
@@ -95,7 +95,7 @@ async fn a_flipped_byte_of_a_larger_store_names_the_entry() {
 }
 
 #[tokio::test]
-async fn every_deleted_object_that_is_needed_is_missed() {
+async fn attack_35_every_deleted_object_that_is_needed_is_missed() {
     let store = small(&[3, 300, 600]).await;
     for name in store.objects.names().await {
         let good = store.objects.read(&name).await;
@@ -130,7 +130,7 @@ async fn every_deleted_object_that_is_needed_is_missed() {
 }
 
 #[tokio::test]
-async fn swapped_bundles_and_forged_entries_are_found() {
+async fn attack_35_swapped_bundles_and_forged_entries_are_found() {
     let store = small(&[600]).await;
     let (a, b) = (Small::full("tile/entries/000"), Small::full("tile/entries/001"));
     let (first, second) = (store.objects.read(&a).await, store.objects.read(&b).await);
@@ -157,7 +157,7 @@ async fn swapped_bundles_and_forged_entries_are_found() {
 }
 
 #[tokio::test]
-async fn a_cut_tail_or_an_older_store_needs_a_memory_to_be_seen() {
+async fn attack_35_a_cut_tail_or_an_older_store_needs_a_memory_to_be_seen() {
     let store = small(&[100, 300]).await;
     let head = store.check(None).await.head.unwrap();
     assert_eq!(head.size, 300);
@@ -181,7 +181,7 @@ async fn a_cut_tail_or_an_older_store_needs_a_memory_to_be_seen() {
 }
 
 #[tokio::test]
-async fn a_rewritten_log_is_found_by_who_remembers_even_if_signed() {
+async fn attack_35_a_rewritten_log_is_found_by_who_remembers_even_if_signed() {
     // The insider has the key: the whole log is signed anew.
     let store = small(&[50]).await;
     let remembered = store.check(None).await.head.unwrap();
@@ -205,7 +205,7 @@ async fn a_rewritten_log_is_found_by_who_remembers_even_if_signed() {
 }
 
 #[tokio::test]
-async fn another_key_or_a_strange_object_is_found() {
+async fn attack_35_another_key_or_a_strange_object_is_found() {
     let store = small(&[10]).await;
     let stranger = Signer::generate(ORIGIN).unwrap();
     let options = VerifyOptions::default();
