@@ -282,28 +282,21 @@ impl LogStore {
 #[cfg(feature = "s3")]
 fn open_s3(rest: &str, settings: &[(&str, &str)]) -> Result<Store, StoreError> {
     use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-    use object_store::{ClientOptions, RetryConfig};
+    use object_store::{ClientConfigKey, RetryConfig};
 
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let setting = |e: object_store::Error| StoreError::Setting(e.to_string());
-    let mut builder = AmazonS3Builder::from_env();
+    // One by one: options of the client in a piece would take the place of the environment's.
+    let patience = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
+    let seconds = format!("{} seconds", S3_TIMEOUT.as_secs());
+    let mut builder = AmazonS3Builder::from_env().with_config(patience, seconds);
     for (key, value) in settings {
         let key: AmazonS3ConfigKey = key.parse().map_err(setting)?;
         builder = builder.with_config(key, *value);
     }
     // The publisher has its own patience; the client's would only hide the error from it.
     let retry = RetryConfig { max_retries: 2, retry_timeout: S3_TIMEOUT, ..Default::default() };
-    let mut options = ClientOptions::new().with_timeout(S3_TIMEOUT);
-    let plain = |(key, value): &(&str, &str)| *key == "aws_allow_http" && *value == "true";
-    if settings.iter().any(plain) {
-        options = options.with_allow_http(true);
-    }
-    let objects = builder
-        .with_bucket_name(bucket)
-        .with_client_options(options)
-        .with_retry(retry)
-        .build()
-        .map_err(setting)?;
+    let objects = builder.with_bucket_name(bucket).with_retry(retry).build().map_err(setting)?;
     Store::with_objects(Arc::new(objects), prefix)
 }
 

@@ -8,6 +8,8 @@ mod google;
 mod publish;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "s3")]
+mod s3_server;
 mod support;
 mod tamper;
 mod whole;

@@ -1,49 +1,15 @@
-//! The store over S3: a server that nobody here wrote, in this process, on a spare port.
+//! The store over S3.
 
 use audit_sink::store::{
     ChunkConfig, ChunkDir, Publisher, Reader, Store, StoreError, VerifyOptions, verify,
 };
 use bytes::Bytes;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
 use tlog::Signer;
-use tokio::net::TcpListener;
 
+use crate::s3_server::{BUCKET, Server};
 use crate::support::{LOG, Memory, ORIGIN, publish, quick};
 
-const BUCKET: &str = "audit";
-
-/// A server over a temporary folder; ends with the test's runtime.
-struct Server {
-    _folder: tempfile::TempDir,
-    endpoint: String,
-    secret: String,
-}
-
 impl Server {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join(BUCKET)).unwrap();
-        let secret = Signer::generate("secret").unwrap().verifier().to_string();
-        let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
-        service.set_auth(SimpleAuth::from_single("test", secret.as_str()));
-        let service = service.build();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let service = service.clone();
-                tokio::spawn(async move {
-                    let server = Builder::new(TokioExecutor::new());
-                    let _ = server.serve_connection(TokioIo::new(socket), service).await;
-                });
-            }
-        });
-        Self { _folder: folder, endpoint, secret }
-    }
-
     fn store(&self, prefix: &str) -> Store {
         let settings = [
             ("aws_endpoint", self.endpoint.as_str()),
