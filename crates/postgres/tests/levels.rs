@@ -93,7 +93,7 @@ fn every_durability_level_serves() {
 }
 
 #[test]
-fn the_end_of_a_lease_ends_the_session_and_its_statement() {
+fn attack_35_the_end_of_a_lease_ends_the_session_and_its_statement() {
     let Some(pg) = server() else { return };
     let rig = Rig::start(pg.port());
     let mut psql = rig.psql_command(&rig.token("alice"));
@@ -133,7 +133,7 @@ fn the_end_of_a_lease_ends_the_session_and_its_statement() {
 }
 
 #[test]
-fn a_token_that_expires_ends_the_session_and_its_statement() {
+fn attack_35_a_token_that_expires_ends_the_session_and_its_statement() {
     let Some(pg) = server() else { return };
     let rig = Rig::start(pg.port());
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
