@@ -8,26 +8,22 @@
     reason = "what can't be set up fails its test"
 )]
 
-use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::process::{Command, Output};
 
 use audit_sink::store::{Reader, Store, VerifyOptions, verify};
 use dev_issuer::{Claims, DevIssuer};
 use records::{Body, Entry};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
+use testbed::Program;
 use tokio::runtime::Runtime;
 
 const AUDIENCE: &str = "https://greffier.test";
 const ORIGIN: &str = "greffier.test/http-1";
-/// How long the process may take to get ready: it fills a new ring, and the tests run side by side.
-const READY: Duration = Duration::from_secs(60);
 
 struct Bench {
     runtime: Runtime,
@@ -143,29 +139,12 @@ impl Bench {
 
     /// One whose log says as much as this.
     fn start_saying(&self, level: &str) -> Proxy {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_greffier-http"))
-            .arg("--config")
-            .arg(self.path("greffier.toml"))
-            .env("RUST_LOG", level)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                eprintln!("proxy: {line}");
-                let _test_is_over = sender.send(line);
-            }
-        });
-        let mut proxy = Proxy { child, lines, heard: RefCell::default(), port: 0 };
-        let ready = proxy.wait_for(" is ready ");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_greffier-http"));
+        command.arg("--config").arg(self.path("greffier.toml")).env("RUST_LOG", level);
+        let mut program = Program::heard_on_stderr(&mut command).unwrap();
+        let (ready, port) = program.ready().unwrap();
         assert!(ready.contains(&self.vkey.to_string()), "{ready}");
-        let port = ready.split("127.0.0.1:").nth(1).unwrap();
-        proxy.port = port.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
-        proxy
+        Proxy { program, port }
     }
 
     fn token(&self) -> String {
@@ -215,34 +194,16 @@ impl Bench {
 }
 
 struct Proxy {
-    child: Child,
-    lines: Receiver<String>,
-    /// What it said so far.
-    heard: RefCell<Vec<String>>,
+    program: Program,
     port: u16,
 }
 
 impl Proxy {
-    fn wait_for(&self, text: &str) -> String {
-        loop {
-            let line = self.lines.recv_timeout(READY).unwrap_or_else(|_| panic!("no `{text}`"));
-            self.heard.borrow_mut().push(line.clone());
-            if line.contains(text) {
-                return line;
-            }
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _already_ended = self.child.kill();
-        let _reaped = self.child.wait();
+    /// Ends it in order.
+    fn end(&mut self) {
+        self.program.signal(Signal::TERM);
+        self.program.wait_for("the log is sealed").unwrap();
+        assert_eq!(self.program.wait().unwrap().code(), Some(0));
     }
 }
 
@@ -264,9 +225,7 @@ fn it_serves_seals_and_what_it_leaves_verifies() {
         assert!(said.contains("\"rule\":\"no-deletes\"") && said.contains(" 403 "), "{said}");
         let said = out(&bench.curl(&proxy, scheme, &["--http1.1", "-d", "x=1"]));
         assert_eq!(said, "POST /base/page?x=1 HTTP/1.1 true 200 1.1");
-        proxy.signal(Signal::TERM);
-        proxy.wait_for("the log is sealed");
-        assert_eq!(proxy.child.wait().unwrap().code(), Some(0));
+        proxy.end();
         let mut kinds = bench.verified();
         assert_eq!(kinds.pop().unwrap(), "log_sealed");
         let commands: Vec<_> = kinds.iter().filter(|it| it.contains(": ")).collect();
@@ -298,10 +257,8 @@ fn attack_22_a_log_that_says_all_says_no_secret() {
             }
             secrets.push(good.rsplit('.').next().unwrap()[..40].to_owned());
         }
-        proxy.signal(Signal::TERM);
-        let mut said = proxy.wait_for("the log is sealed");
-        assert_eq!(proxy.child.wait().unwrap().code(), Some(0));
-        said.extend(proxy.heard.borrow_mut().drain(..));
+        proxy.end();
+        let said = proxy.program.heard().concat();
         assert!(said.contains("DEBUG"), "it says all: {said}");
         for secret in secrets {
             assert!(!said.contains(&secret), "{secret}: {said}");

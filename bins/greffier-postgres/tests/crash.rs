@@ -16,7 +16,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use audit_sink::store::{Reader, Store, VerifyOptions, verify};
 use bench::{Bench, Proxy};
 use serde_json::Value;
 
@@ -46,25 +45,16 @@ fn pgbench(bench: &Bench, proxy: &Proxy, script: &Path, round: u64) -> Child {
 
 /// The marked statements of the whole log, which must be in order: allowed commands.
 fn recorded(bench: &Bench) -> HashSet<Executed> {
-    let store = Store::open(bench.dir.path().join("store").to_str().unwrap()).unwrap();
-    let log = store.log("pg-1").unwrap();
-    bench.runtime.block_on(async {
-        let report = verify(&log, &bench.vkey, &VerifyOptions::default()).await.unwrap();
-        assert!(report.failures.is_empty(), "{report:?}");
-        let reader = Reader::open(&log, &bench.vkey).await.unwrap().unwrap();
-        let mut entries = reader.range(0, u64::MAX);
-        let mut marked = HashSet::new();
-        while let Some((_, bytes)) = entries.next().await.unwrap() {
-            let entry: Value = serde_json::from_slice(&bytes).unwrap();
-            let text = entry["text"].as_str().unwrap_or_default();
-            if entry["type"] == "command" && entry["verdict"] == "allow" && is_marked(text) {
-                let values = entry["parameters"].as_array().into_iter().flatten();
-                let values = values.map(|p| p["value"].as_str().map(str::to_owned));
-                marked.insert((text.to_owned(), values.collect()));
-            }
-        }
-        marked
-    })
+    let text = |entry: &Value| entry["text"].as_str().unwrap_or_default().to_owned();
+    let allowed = bench
+        .entries()
+        .into_iter()
+        .filter(|it| it["type"] == "command" && it["verdict"] == "allow" && is_marked(&text(it)));
+    let values = |entry: &Value| {
+        let values = entry["parameters"].as_array().into_iter().flatten();
+        values.map(|p| p["value"].as_str().map(str::to_owned)).collect()
+    };
+    allowed.map(|it| (text(&it), values(&it))).collect()
 }
 
 fn is_marked(sql: &str) -> bool {
@@ -91,12 +81,11 @@ fn attack_35_what_ran_is_in_the_verified_log_however_often_the_program_is_killed
         .unwrap();
     let (mut seed, mut ran) = (0x9E37_79B9_7F4A_7C15u64, 0);
     for round in 0..rounds {
-        let mut proxy = bench.start();
+        let proxy = bench.start();
         let mut load = pgbench(&bench, &proxy, &script, round);
         seed = next_random(seed);
         std::thread::sleep(Duration::from_micros(50_000 + seed % 300_000));
-        proxy.child.kill().unwrap();
-        proxy.child.wait().unwrap();
+        proxy.kill();
         // It has lost its connections.
         load.wait().unwrap();
         if (round + 1) % ROUNDS_A_LOOK == 0 || round + 1 == rounds {
@@ -121,7 +110,7 @@ fn attack_35_what_ran_is_in_the_verified_log_however_often_the_program_is_killed
 #[test]
 fn killed_with_a_full_log_it_starts_again_once_its_store_is_back() {
     let Some(bench) = Bench::new() else { return };
-    let mut proxy = bench.start();
+    let proxy = bench.start();
     let (store, aside) = (bench.dir.path().join("store"), bench.dir.path().join("aside"));
     std::fs::rename(&store, &aside).unwrap();
     std::fs::write(&store, "no folder").unwrap();
@@ -134,8 +123,7 @@ fn killed_with_a_full_log_it_starts_again_once_its_store_is_back() {
     load.wait().unwrap();
     let refused = bench.query(&proxy, "SELECT 'more'");
     assert!(bench::text(&refused.stderr).contains("audit log is full"), "{refused:?}");
-    proxy.child.kill().unwrap();
-    proxy.child.wait().unwrap();
+    proxy.kill();
     std::fs::remove_file(&store).unwrap();
     std::fs::rename(&aside, &store).unwrap();
     let proxy = bench.start();

@@ -36,7 +36,7 @@ fn on_small_disk(folder: &Path, size: &str) -> Command {
 
 /// Where a folder of the proxy's own file systems is seen from outside.
 fn seen(proxy: &Proxy, folder: &Path) -> PathBuf {
-    let root = PathBuf::from(format!("/proc/{}/root", proxy.child.id()));
+    let root = PathBuf::from(format!("/proc/{}/root", proxy.program.id()));
     root.join(folder.strip_prefix("/").unwrap())
 }
 
@@ -69,7 +69,7 @@ fn works_again(bench: &Bench, proxy: &Proxy) {
 fn a_full_disk_under_the_store_refuses_statements_until_there_is_room() {
     let Some(bench) = Bench::new() else { return };
     let folder = bench.dir.path().join("store");
-    let proxy = bench.start_as(on_small_disk(&folder, "8m"));
+    let mut proxy = bench.start_as(on_small_disk(&folder, "8m"));
     assert_eq!(text(&bench.query(&proxy, "select 'before'").stdout), "before\n");
     let store = seen(&proxy, &folder);
     fill(&store.join("filler"));
@@ -99,9 +99,9 @@ fn a_full_disk_under_the_store_refuses_statements_until_there_is_room() {
     assert!(log.contains(&format!("'fill {}'", answered - 1)));
     assert!(!log.contains(&format!("'fill {answered}'")));
 
-    proxy.wait_for("the store does not take what is recorded");
+    proxy.program.wait_for("the store does not take what is recorded").unwrap();
     std::fs::remove_file(store.join("filler")).unwrap();
-    proxy.wait_for("the store takes what is recorded again");
+    proxy.program.wait_for("the store takes what is recorded again").unwrap();
     works_again(&bench, &proxy);
     // Nothing that ran is missing, and the log is whole. An open folder outlives its mount.
     let folder = File::open(&store).unwrap();

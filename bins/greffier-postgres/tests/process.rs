@@ -66,13 +66,12 @@ fn psql_works_and_the_end_drains_and_seals() {
 #[test]
 fn after_kill_9_everything_acknowledged_is_there() {
     let Some(bench) = Bench::new() else { return };
-    let mut proxy = bench.start();
+    let proxy = bench.start();
     for n in 0..3 {
         let answer = bench.query(&proxy, &format!("select {n}"));
         assert_eq!(text(&answer.stdout), format!("{n}\n"), "{}", text(&answer.stderr));
     }
-    proxy.child.kill().unwrap();
-    proxy.child.wait().unwrap();
+    proxy.kill();
 
     let proxy = bench.start();
     let answer = bench.query(&proxy, "select 3");
@@ -101,11 +100,11 @@ fn a_second_signal_cuts_what_is_left() {
     while !bench.postgres.log().unwrap().contains("pg_sleep") {
         std::thread::sleep(Duration::from_millis(50));
     }
-    proxy.signal(Signal::TERM);
-    proxy.wait_for("ending");
-    proxy.signal(Signal::INT);
-    proxy.wait_for("cut");
-    assert_eq!(proxy.child.wait().unwrap().code(), Some(0));
+    proxy.program.signal(Signal::TERM);
+    proxy.program.wait_for("ending").unwrap();
+    proxy.program.signal(Signal::INT);
+    proxy.program.wait_for("cut").unwrap();
+    assert_eq!(proxy.program.wait().unwrap().code(), Some(0));
     assert!(!busy.wait().unwrap().success());
     let kinds = bench.verified();
     assert_eq!(kinds.last().unwrap(), "log_sealed", "{kinds:#?}");
@@ -124,8 +123,8 @@ fn another_writer_of_the_log_ends_the_process_with_a_failure() {
     bench.runtime.block_on(claim).unwrap();
     // Whether this is still answered or not: publishing it finds the claim.
     let _either = bench.query(&proxy, "select 1");
-    proxy.wait_for("nothing can be recorded any more");
-    assert_eq!(proxy.child.wait().unwrap().code(), Some(1));
+    proxy.program.wait_for("nothing can be recorded any more").unwrap();
+    assert_eq!(proxy.program.wait().unwrap().code(), Some(1));
 }
 
 fn check(file: &Path) -> Output {

@@ -8,24 +8,18 @@
 )]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
 
 use audit_sink::store::{Reader, Store, VerifyOptions, verify};
 use dev_issuer::{Claims, DevIssuer};
 use records::{Body, Entry};
-use rustix::process::{Pid, Signal, kill_process};
-use testbed::{Sshd, SshdOptions, require};
+use testbed::{Program, Sshd, SshdOptions, require};
 use tokio::runtime::Runtime;
 
 const AUDIENCE: &str = "https://greffier.test";
 const ORIGIN: &str = "greffier.test/ssh-1";
-/// How long the process may take to get ready: it fills a new ring, and the tests run side by side.
-const READY: Duration = Duration::from_secs(60);
 
 struct Bench {
     runtime: Runtime,
@@ -110,29 +104,12 @@ impl Bench {
     }
 
     fn start(&self) -> Proxy {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_greffier-ssh"))
-            .arg("--config")
-            .arg(self.config())
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                eprintln!("proxy: {line}");
-                let _test_is_over = sender.send(line);
-            }
-        });
-        let mut proxy = Proxy { child, lines, port: 0 };
-        let ready = proxy.wait_for(" is ready ");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_greffier-ssh"));
+        command.arg("--config").arg(self.config()).env_remove("RUST_LOG");
+        let mut program = Program::heard_on_stderr(&mut command).unwrap();
+        let (ready, port) = program.ready().unwrap();
         assert!(ready.contains(&self.vkey.to_string()), "{ready}");
-        let port = ready.split("127.0.0.1:").nth(1).unwrap();
-        proxy.port = port.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
-        proxy
+        Proxy { program, port }
     }
 
     /// OpenSSH's client, with the token as its password and the proxy's key as the only one known.
@@ -183,36 +160,8 @@ impl Bench {
 }
 
 struct Proxy {
-    child: Child,
-    lines: Receiver<String>,
+    program: Program,
     port: u16,
-}
-
-impl Proxy {
-    fn wait_for(&self, text: &str) -> String {
-        loop {
-            let line = self.lines.recv_timeout(READY).unwrap_or_else(|_| panic!("no `{text}`"));
-            if line.contains(text) {
-                return line;
-            }
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    fn end(mut self) -> Option<i32> {
-        self.signal(Signal::TERM);
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
-    }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -236,7 +185,7 @@ fn ssh_works_a_rule_denies_and_the_end_seals() {
     assert_eq!(denied.status.code(), Some(126), "{denied:?}");
     assert!(text(&denied.stderr).contains("keep-files"), "{denied:?}");
     assert!(kept.exists());
-    assert_eq!(proxy.end(), Some(0));
+    assert_eq!(proxy.program.end().unwrap(), Some(0));
     let entries = bench.verified();
     let commands: Vec<_> = entries.iter().filter(|e| e.starts_with("command")).collect();
     assert_eq!(commands.len(), 2, "{entries:?}");

@@ -2,74 +2,26 @@
 //! `greffier audit tail`, which follows.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
-use testbed::{Error, Missing, require};
+use testbed::{Error, Missing, Program, require};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A program whose lines are read as they come; ended when it is dropped.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
+/// A line as it is printed for a shell, as a process of its own.
+fn shell(line: &str) -> Program {
+    let exec = format!("exec {}", line.trim());
+    Program::heard_on_stdout(Command::new("sh").args(["-c", &exec])).unwrap()
 }
 
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                let _test_is_over = sender.send(line);
-            }
-        });
-        Running { child, lines }
-    }
-
-    /// A line as it is printed for a shell, as a process of its own.
-    fn shell(line: &str) -> Self {
-        Running::start(Command::new("sh").args(["-c", &format!("exec {}", line.trim())]))
-    }
-
-    fn wait_for(&self, what: &str) -> String {
-        let line = self.within(PATIENCE, what);
-        line.unwrap_or_else(|| panic!("nobody printed `{what}`"))
-    }
-
-    fn within(&self, time: Duration, what: &str) -> Option<String> {
-        let end = Instant::now() + time;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left).ok()?;
-            if line.contains(what) {
-                return Some(line);
-            }
-        }
-    }
-
-    fn interrupt(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-fn demo(dir: &Path) -> Running {
+fn demo(dir: &Path) -> Program {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_greffier"));
     demo.args(["demo", "--serve", "--dir"]).arg(dir).env_remove("GREFFIER_DEMO_UPSTREAM");
-    Running::start(&mut demo)
+    Program::heard_on_stdout(&mut demo).unwrap()
 }
 
 fn psql_is_there() -> Option<()> {
@@ -90,8 +42,8 @@ fn the_lines_that_the_demonstration_prints_work_and_tail_follows() {
     let Some(()) = psql_is_there() else { return };
     let dir = tempfile::tempdir().unwrap();
     let mut demo = demo(&dir.path().join("demo"));
-    let psql = demo.wait_for(" psql ");
-    let tail = demo.wait_for(" audit tail ");
+    let psql = demo.wait_for(" psql ").unwrap();
+    let tail = demo.wait_for(" audit tail ").unwrap();
     for name in ["GREFFIER_STORE", "GREFFIER_LOG_ID", "GREFFIER_KEY"] {
         assert!(std::env::var_os(name).is_none(), "{name} would change what the lines mean");
     }
@@ -101,8 +53,8 @@ fn the_lines_that_the_demonstration_prints_work_and_tail_follows() {
     assert!(said.contains("<EMAIL_ADDRESS>") && !said.contains('@'), "{said}");
 
     // It begins with the next entry, so the first statement is asked again until it is seen.
-    let following = Running::shell(&tail);
-    let denied = Running::shell(&format!("{} --verdict deny --json", tail.trim()));
+    let mut following = shell(&tail);
+    let mut denied = shell(&format!("{} --verdict deny --json", tail.trim()));
     let forbidden = psql.replace("SELECT * FROM customers", "DELETE FROM customers");
     assert_ne!(forbidden, psql);
     let begun = Instant::now();
@@ -116,9 +68,9 @@ fn the_lines_that_the_demonstration_prints_work_and_tail_follows() {
     assert!(line.contains("invoice-agent for alice on ") && line.contains("-> allow"), "{line}");
     let (good, said) = run(&forbidden);
     assert!(!good && said.contains("ERROR"), "{said}");
-    let line = following.wait_for("DELETE FROM customers");
+    let line = following.wait_for("DELETE FROM customers").unwrap();
     assert!(line.contains("-> deny ("), "{line}");
-    following.wait_for("ended: ");
+    following.wait_for("ended: ").unwrap();
     // With a filter and as JSON: nothing but that.
     let begun = Instant::now();
     let first = loop {
@@ -132,9 +84,9 @@ fn the_lines_that_the_demonstration_prints_work_and_tail_follows() {
     assert_eq!(item["text"], "DELETE FROM customers", "{item}");
 
     // Whoever comes later may see it all from the start.
-    let later = Running::shell(&format!("{} --from-start", tail.trim()));
-    later.wait_for("DELETE FROM customers");
+    let mut later = shell(&format!("{} --from-start", tail.trim()));
+    later.wait_for("DELETE FROM customers").unwrap();
 
-    demo.interrupt();
-    assert_eq!(demo.child.wait().unwrap().code(), Some(0));
+    demo.signal(Signal::INT);
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
 }

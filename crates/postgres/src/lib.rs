@@ -60,3 +60,12 @@ pub use target::{ApplicationName, Databases, Role, RoleRule, Target, Upstream};
 
 /// The protocol's name in rules and records.
 pub const PROTOCOL: &str = "postgres";
+
+/// For the fuzzer: reads whatever stands in a statement, or a session's name, as which run it
+/// belongs to; `false`: a trace that was found is another in a comment of its own. Not part of the
+/// API.
+#[doc(hidden)]
+#[must_use]
+pub fn fuzz_trace(data: &[u8]) -> bool {
+    trace::fuzz(data)
+}

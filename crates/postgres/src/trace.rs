@@ -138,6 +138,14 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
+/// As [`crate::fuzz_trace`].
+pub(crate) fn fuzz(data: &[u8]) -> bool {
+    let _named = of_session(Some(data), &[]);
+    let Some(found) = of_statement(data) else { return true };
+    let alone = format!("/*traceparent='00-{}-{}-01'*/", found.id, found.parent);
+    of_statement(alone.as_bytes()).is_some_and(|it| it.id == found.id && it.parent == found.parent)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

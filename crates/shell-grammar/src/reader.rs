@@ -106,7 +106,7 @@ impl Reader<'_, '_> {
     fn list(&mut self, until: Until) -> Result<(), Unparsed> {
         let mut groups: Vec<Group> = Vec::new();
         loop {
-            self.blanks(true);
+            self.blanks(true)?;
             match self.peek() {
                 None if until == Until::End && groups.is_empty() => return Ok(()),
                 None => return Err(self.stop(Why::Unclosed)),
@@ -143,20 +143,35 @@ impl Reader<'_, '_> {
     }
 
     /// Blanks, continued lines and comments; newlines as well where they mean nothing.
-    fn blanks(&mut self, newlines: bool) {
+    fn blanks(&mut self, newlines: bool) -> Result<(), Unparsed> {
         loop {
             match (self.peek(), self.ahead(1)) {
                 (Some(b' ' | b'\t'), _) => self.at += 1,
-                (Some(b'\\'), Some(b'\n')) => self.at += 2,
+                (Some(b'\\'), Some(b'\n')) => self.continued()?,
                 (Some(b'\n'), _) if newlines => self.at += 1,
                 (Some(b'#'), _) => {
                     while self.peek().is_some_and(|it| it != b'\n') {
                         self.at += 1;
                     }
                 }
-                _ => return,
+                _ => return Ok(()),
             }
         }
+    }
+
+    /// A line continued between words. Inside an operator it is one for some shells only: bash
+    /// reads `a &\<newline>> f b` as `a b` with both outputs in a file.
+    fn continued(&mut self) -> Result<(), Unparsed> {
+        let before = self.at.checked_sub(1).and_then(|at| self.text.get(at));
+        let divides = |it: u8| b"&|;<>(".contains(&it);
+        let operator = before.is_some_and(|it| divides(*it));
+        while (self.peek(), self.ahead(1)) == (Some(b'\\'), Some(b'\n')) {
+            self.at += 2;
+        }
+        if operator && self.peek().is_some_and(|it| divides(it) || it == b'!') {
+            return Err(self.stop(Why::Differs));
+        }
+        Ok(())
     }
 
     /// One command up to and with the separator behind it, or a brace.
@@ -166,7 +181,7 @@ impl Reader<'_, '_> {
         let outer = std::mem::replace(&mut self.substituted, false);
         let mut empty = true;
         loop {
-            self.blanks(false);
+            self.blanks(false)?;
             match self.peek() {
                 None | Some(b'\n' | b';' | b'&' | b'|' | b')') => break,
                 Some(b'(') => return Err(self.stop(Why::Parenthesis)),
@@ -222,6 +237,9 @@ impl Reader<'_, '_> {
     /// A word that is not a keyword: descriptor number, assignment, name or argument.
     fn take(&mut self, simple: &mut Simple, lexed: Lexed, at: usize) -> Result<(), Unparsed> {
         let Lexed { word, quoted, .. } = &lexed;
+        if lexed.differs {
+            return Err(Unparsed { why: Why::Differs, at });
+        }
         let digits = !quoted && word.bytes().iter().all(u8::is_ascii_digit);
         if digits && matches!(self.peek(), Some(b'<' | b'>')) {
             // A descriptor; of two digits only in some shells, in others an argument.
@@ -275,7 +293,7 @@ impl Reader<'_, '_> {
         if matches!(self.peek(), Some(b'!' | b'|' | b'&')) {
             return Err(self.stop(Why::Differs));
         }
-        self.blanks(false);
+        self.blanks(false)?;
         if self.peek().is_none_or(|it| b"\n;&|<>()".contains(&it)) {
             return Err(self.stop(Why::Syntax));
         }
@@ -303,14 +321,18 @@ impl Reader<'_, '_> {
         let start = self.at;
         let mut simple = Simple { depth: self.place.depth, ..Simple::default() };
         loop {
-            self.blanks(false);
+            self.blanks(false)?;
             match self.peek() {
                 Some(b'<' | b'>') => self.redirect(&mut simple)?,
                 Some(digit) if digit.is_ascii_digit() => {
                     let at = self.at;
                     let lexed = self.word()?;
                     let digits = lexed.word.bytes().iter().all(u8::is_ascii_digit);
-                    if lexed.quoted || !digits || !matches!(self.peek(), Some(b'<' | b'>')) {
+                    if lexed.quoted
+                        || lexed.differs
+                        || !digits
+                        || !matches!(self.peek(), Some(b'<' | b'>'))
+                    {
                         return Err(Unparsed { why: Why::Syntax, at });
                     }
                 }

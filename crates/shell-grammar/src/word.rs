@@ -10,6 +10,9 @@ pub(crate) struct Lexed {
     pub(crate) quoted: bool,
     /// Where in the word's bytes the `=` is, if it begins as an assignment does.
     pub(crate) equals: Option<usize>,
+    /// Whether it may be a descriptor or an assignment, or not, because a line is continued in
+    /// it: POSIX joins the lines first, not every shell does.
+    pub(crate) differs: bool,
 }
 
 #[derive(Default)]
@@ -49,12 +52,16 @@ impl Reader<'_, '_> {
         // A bracket, or a pair of braces, that is all of the word is itself.
         let alone = !parts.quoted && matches!(raw, b"[" | b"{" | b"{}");
         let equals = assigns(raw);
+        let differs = find(raw, CONTINUED).is_some_and(|at| {
+            let joined = without(raw, CONTINUED);
+            joined.iter().all(u8::is_ascii_digit) || assigns(&joined).is_some_and(|it| at <= it)
+        });
         let word = if parts.dynamic && !alone {
             Word::Dynamic(raw.to_vec())
         } else {
             Word::Plain(parts.value)
         };
-        Ok(Lexed { word, quoted: parts.quoted, equals })
+        Ok(Lexed { word, quoted: parts.quoted, equals, differs })
     }
 
     fn single(&mut self, parts: &mut Parts) -> Result<(), Unparsed> {
@@ -139,6 +146,7 @@ impl Reader<'_, '_> {
                 self.at += 1;
                 Ok(())
             }
+            Some(b'\\') if self.ahead(2) == Some(b'\n') => Err(self.stop(Why::Differs)),
             None | Some(b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'<' | b'>' | b')' | b'"') => {
                 parts.value.push(b'$');
                 self.at += 1;
@@ -149,7 +157,7 @@ impl Reader<'_, '_> {
                 self.at += 1;
                 Ok(())
             }
-            // `$` and a continued line, or a second dollar: let no shell surprise us.
+            // A dollar and what shells take for different things: let none surprise us.
             Some(b'\\' | b'`') => Err(self.stop(Why::Differs)),
             Some(_) => {
                 parts.dynamic = true;
@@ -220,6 +228,25 @@ impl Reader<'_, '_> {
         let place = self.place.inner(start)?;
         crate::reader::text(&body, self.out, place)
     }
+}
+
+/// A line that goes on in the next (XCU 2.2.1).
+const CONTINUED: &[u8] = b"\\\n";
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|it| it == part)
+}
+
+fn without(mut text: &[u8], part: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    while let Some((before, after)) =
+        find(text, part).and_then(|at| Some((text.get(..at)?, text.get(at + part.len()..)?)))
+    {
+        out.extend_from_slice(before);
+        text = after;
+    }
+    out.extend_from_slice(text);
+    out
 }
 
 /// Where the `=` is, if the word begins with an unquoted `NAME=`, `NAME+=` or `NAME[…]=`.

@@ -69,6 +69,27 @@ fn substitutions_come_before_their_command() {
 }
 
 #[test]
+fn lines_continued_inside_an_operator_or_a_name_differ_between_shells() {
+    reads("a \\\n| \\\n b |\\\nc; x=1\\\n2 d\\\ne", &["a", "b", "c", "x=12 de"]);
+    for text in [
+        "a\\\nX=1 b",
+        "a+\\\n=1 b",
+        "a\\\n=1 b",
+        "a 2\\\n>f",
+        "{ a; } 2\\\n>f",
+        "a &\\\n> f b",
+        "a |\\\n\\\n| b",
+        "a >\\\n!f",
+        "(\\\n( 'a[$(b)]' ) )",
+        "a $(\\\n( b ) )",
+        "a \"$\\\n(b)\"",
+        "a $\\\n(b)",
+    ] {
+        assert!(read(text.as_bytes()).unparsed.is_some(), "{text}");
+    }
+}
+
+#[test]
 fn assignments_and_redirects() {
     reads("A=1 B='x y' c; D=2", &["A=1 B=x\\ y c", "D=2"]);
     refuses("a[0]=1", Why::Differs);

@@ -10,6 +10,7 @@
 //! Words used here:
 //! * **server**: a process of a program we did not write, held by a handle
 //!   ([`Postgres`], [`PgBouncer`], [`Sshd`], [`OidcProvider`]);
+//! * **program**: one of ours, run as its users do ([`Program`]);
 //! * **client**: a small program in `assets/clients/` that plays the common
 //!   script through one driver ([`clients`]);
 //! * **suite**: a conformance suite of PostgreSQL's own ([`suites`]);
@@ -54,6 +55,7 @@ mod oidc;
 mod pgbouncer;
 mod postgres;
 mod process;
+mod program;
 mod require;
 pub mod ssh_clients;
 mod sshd;
@@ -72,6 +74,7 @@ pub use mcp_node::{NodeServer, mcp_conformance, mcp_node_stdio, mcp_plan_node};
 pub use oidc::{OidcClient, OidcProvider};
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Auth, PgOptions, Postgres};
+pub use program::Program;
 pub use require::require;
 pub use sshd::{Sshd, SshdOptions};
 pub use statement_log::{Executed, How};

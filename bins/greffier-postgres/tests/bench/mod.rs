@@ -2,24 +2,18 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
 
 use audit_sink::store::{Reader, Store, VerifyOptions, verify};
 use dev_issuer::{Claims, DevIssuer};
-use records::{Body, Entry};
-use rustix::process::{Pid, Signal, kill_process};
-use testbed::{Auth, PgOptions, Postgres, require};
+use serde_json::Value;
+use testbed::{Auth, PgOptions, Postgres, Program, require};
 use tokio::runtime::Runtime;
 
 pub const PROXY: &str = env!("CARGO_BIN_EXE_greffier-postgres");
 const AUDIENCE: &str = "https://greffier.test";
 pub const ORIGIN: &str = "greffier.test/pg-1";
-/// How long the process may take to get ready: it fills a new ring, and the tests run side by side.
-const READY: Duration = Duration::from_secs(60);
 
 pub struct Bench {
     pub runtime: Runtime,
@@ -106,30 +100,15 @@ impl Bench {
 
     /// Starts the proxy by a command that ends in its own.
     pub fn start_as(&self, mut command: Command) -> Proxy {
-        let mut child = command
+        command
             .arg("--config")
             .arg(self.config())
             .env("UPSTREAM_PASSWORD", self.postgres.password())
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                eprintln!("proxy: {line}");
-                let _test_is_over = sender.send(line);
-            }
-        });
-        let mut proxy = Proxy { child, lines, port: 0 };
-        let ready = proxy.wait_for(" is ready ");
+            .env_remove("RUST_LOG");
+        let mut program = Program::heard_on_stderr(&mut command).unwrap();
+        let (ready, port) = program.ready().unwrap();
         assert!(ready.contains(&self.vkey.to_string()), "{ready}");
-        let port = ready.split("127.0.0.1:").nth(1).unwrap();
-        proxy.port = port.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
-        proxy
+        Proxy { program, port }
     }
 
     pub fn psql(&self, proxy: &Proxy) -> Command {
@@ -152,13 +131,28 @@ impl Bench {
         self.psql(proxy).args(["-c", sql]).output().unwrap()
     }
 
-    /// Verifies the store, and gives the `type` of every entry with the text of commands.
+    /// Verifies the store, and gives the `type` of every entry with verdict and text of commands.
     pub fn verified(&self) -> Vec<String> {
         self.verified_at(&self.dir.path().join("store"))
     }
 
     /// As [`Bench::verified`], of a copy of the store.
     pub fn verified_at(&self, store: &Path) -> Vec<String> {
+        let kind = |entry: &Value| match entry["type"].as_str().unwrap() {
+            "command" => {
+                format!("command {}: {}", entry["verdict"], entry["text"]).replace('"', "")
+            }
+            kind => kind.to_owned(),
+        };
+        self.entries_at(store).iter().map(kind).collect()
+    }
+
+    /// Verifies the store, and gives its entries.
+    pub fn entries(&self) -> Vec<Value> {
+        self.entries_at(&self.dir.path().join("store"))
+    }
+
+    fn entries_at(&self, store: &Path) -> Vec<Value> {
         let store = Store::open(store.to_str().unwrap()).unwrap();
         let log = store.log("pg-1").unwrap();
         self.runtime.block_on(async {
@@ -168,52 +162,28 @@ impl Bench {
             let Some(reader) = Reader::open(&log, &self.vkey).await.unwrap() else {
                 return Vec::new();
             };
-            let mut entries = reader.range(0, u64::MAX);
-            let mut kinds = Vec::new();
-            while let Some((_, bytes)) = entries.next().await.unwrap() {
-                let entry = Entry::from_json(&bytes).unwrap();
-                kinds.push(match &entry.body {
-                    Body::Command(command) => {
-                        format!("command {}: {:?}", command.verdict, command.text)
-                    }
-                    body => body.kind().to_owned(),
-                });
+            let mut range = reader.range(0, u64::MAX);
+            let mut entries = Vec::new();
+            while let Some((_, bytes)) = range.next().await.unwrap() {
+                entries.push(serde_json::from_slice(&bytes).unwrap());
             }
-            kinds
+            entries
         })
     }
 }
 
 pub struct Proxy {
-    pub child: Child,
-    lines: Receiver<String>,
+    pub program: Program,
     port: u16,
 }
 
 impl Proxy {
-    pub fn wait_for(&self, text: &str) -> String {
-        loop {
-            let line = self.lines.recv_timeout(READY).unwrap_or_else(|_| panic!("no `{text}`"));
-            if line.contains(text) {
-                return line;
-            }
-        }
+    pub fn end(self) -> Option<i32> {
+        self.program.end().unwrap()
     }
 
-    pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    pub fn end(mut self) -> Option<i32> {
-        self.signal(Signal::TERM);
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
+    pub fn kill(self) {
+        self.program.kill().unwrap();
     }
 }
 
