@@ -1,6 +1,7 @@
 //! The one place where a cause becomes what the client is told.
 
 use gate::{JournalError, RefusalCause};
+use russh::Disconnect;
 
 /// The exit status of a command that was not run: what shells use for one that can't be.
 pub(crate) const EXIT_REFUSED: u32 = 126;
@@ -40,6 +41,25 @@ pub(crate) fn unrecorded(error: JournalError) -> String {
 /// A channel can't go on.
 pub(crate) fn broken_off(reason: &str) -> String {
     format!("greffier: {reason}. This channel ends.\n")
+}
+
+/// The transport ends by a fault of the client's (RFC 4253, 11.1). `None`: it is gone, or there was
+/// no fault.
+pub(crate) fn disconnect(error: &russh::Error) -> Option<(Disconnect, String)> {
+    use russh::Error as E;
+    let reason = match error {
+        E::Disconnect | E::HUP | E::IO(_) | E::SendError | E::RecvError => return None,
+        E::Join(_) | E::Elapsed(_) => return None,
+        E::InactivityTimeout | E::KeepaliveTimeout | E::ConnectionTimeout => {
+            Disconnect::ConnectionLost
+        }
+        E::KexInit | E::Kex | E::NoCommonAlgo { .. } | E::StrictKeyExchangeViolation { .. } => {
+            Disconnect::KeyExchangeFailed
+        }
+        E::PacketAuth | E::DecryptionError => Disconnect::MACError,
+        _ => Disconnect::ProtocolError,
+    };
+    Some((reason, format!("greffier: {error}.")))
 }
 
 /// The proxy stops.

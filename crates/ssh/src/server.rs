@@ -205,6 +205,10 @@ fn ask(instructions: String, prompts: Vec<(Cow<'static, str>, bool)>) -> Auth {
 impl server::Handler for Handler {
     type Error = russh::Error;
 
+    fn farewell(&self, error: &russh::Error) -> Option<(Disconnect, String)> {
+        refusal::disconnect(error)
+    }
+
     async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
         Ok(self.reject())
     }

@@ -216,7 +216,25 @@ fn attack_12_a_message_slipped_into_a_strict_exchange_ends_it() {
     };
     assert_eq!(exchange(false)[0], 31, "without it the exchange goes on");
     let answer = exchange(true);
-    assert!(answer.is_empty() || answer.get(5) == Some(&1), "closed or disconnected: {answer:?}");
+    // SSH_MSG_DISCONNECT, SSH_DISCONNECT_KEY_EXCHANGE_FAILED and why.
+    assert_eq!(answer.get(5..10), Some(&[1, 0, 0, 0, 3][..]), "{answer:?}");
+    let told = String::from_utf8_lossy(&answer).into_owned();
+    assert!(told.contains("greffier: ") && told.contains("strict"), "{told}");
+}
+
+#[test]
+fn who_shares_no_algorithm_with_us_is_told_so() {
+    let rig = no_target(Plan::default());
+    let mut tcp = raw_tcp(&rig);
+    clear::read_version(&mut tcp);
+    tcp.write_all(b"SSH-2.0-test\r\n").unwrap();
+    let mut lists = clear::name_lists(&clear::read_packet(&mut tcp));
+    lists[0] = "diffie-hellman-group1-sha1".to_owned();
+    tcp.write_all(&clear::packet(&clear::kexinit(&lists))).unwrap();
+    let answer = rest(tcp);
+    assert_eq!(answer.get(5..10), Some(&[1, 0, 0, 0, 3][..]), "{answer:?}");
+    let told = String::from_utf8_lossy(&answer).into_owned();
+    assert!(told.contains("No common Kex algorithm"), "{told}");
 }
 
 /// The refusals on record, once there are so many: the client's connection may close before.

@@ -217,20 +217,18 @@ impl<C> CommonSession<C> {
         language_tag: &str,
     ) -> Result<(), crate::Error> {
         let disconnect = |buf: &mut Vec<u8>| {
-            push_packet!(buf, {
-                msg::DISCONNECT.encode(buf)?;
-                (reason as u32).encode(buf)?;
-                description.encode(buf)?;
-                language_tag.encode(buf)?;
-            });
+            msg::DISCONNECT.encode(buf)?;
+            (reason as u32).encode(buf)?;
+            description.encode(buf)?;
+            language_tag.encode(buf)?;
             Ok(())
         };
         if !self.disconnected {
             self.disconnected = true;
             return if let Some(ref mut enc) = self.encrypted {
-                disconnect(&mut enc.write)
+                push_packet!(enc.write, disconnect(&mut enc.write))
             } else {
-                disconnect(&mut self.packet_writer.buffer().buffer)
+                self.packet_writer.packet(disconnect).map(|_| ())
             };
         }
         Ok(())

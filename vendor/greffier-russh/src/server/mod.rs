@@ -376,6 +376,12 @@ pub trait Handler: Sized {
         async { Ok(()) }
     }
 
+    /// What the client is told when its session ends by this error. `None`: nothing, the
+    /// connection just ends.
+    fn farewell(&self, _error: &Self::Error) -> Option<(Disconnect, String)> {
+        None
+    }
+
     /// Called when authentication succeeds for a session.
     #[allow(unused_variables)]
     fn auth_succeeded(

@@ -687,6 +687,38 @@ impl Session {
         map_err!(self.common.packet_writer.flush_into(&mut stream).await)?;
 
         let (stream_read, mut stream_write) = stream.split();
+        let ended = self.serve(stream_read, &mut stream_write, &mut handler).await;
+        if let Err(error) = &ended
+            && let Some((reason, description)) = handler.farewell(error)
+        {
+            self.say_farewell(&mut stream_write, reason, &description).await;
+        }
+        ended
+    }
+
+    /// Tells the client why the session ends, as well as that still goes.
+    async fn say_farewell<W>(&mut self, stream: &mut W, reason: Disconnect, description: &str)
+    where
+        W: AsyncWrite + Unpin,
+    {
+        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+        if self.common.disconnect(reason, description, "").is_ok() && self.flush().is_ok() {
+            let flush = self.common.packet_writer.flush_into(stream);
+            let _ = tokio::time::timeout(PATIENCE, flush).await;
+        }
+    }
+
+    async fn serve<H, R, W>(
+        &mut self,
+        stream_read: SshRead<R>,
+        stream_write: &mut W,
+        handler: &mut H,
+    ) -> Result<(), H::Error>
+    where
+        H: Handler + Send + 'static,
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         let buffer = SSHBuffer::new();
 
         // Allow handing out references to the cipher
@@ -744,7 +776,7 @@ impl Session {
                     self.flush()?;
                     crate::flush_or_timeout(
                         &mut self.common.packet_writer,
-                        &mut stream_write,
+                        stream_write,
                         inactivity_timer.as_mut(),
                     )
                     .await?;
@@ -784,7 +816,7 @@ impl Session {
                             std::mem::swap(&mut opening_cipher, &mut self.common.remote_to_local);
 
                             let kex_was_active = self.kex.active();
-                            match reply(&mut self, &mut handler, &mut pkt).await {
+                            match reply(self, handler, &mut pkt).await {
                                 Ok(_) => {},
                                 Err(e) => return Err(e),
                             }
@@ -854,7 +886,7 @@ impl Session {
 
             crate::flush_or_timeout(
                 &mut self.common.packet_writer,
-                &mut stream_write,
+                stream_write,
                 inactivity_timer.as_mut(),
             )
             .await?;
