@@ -84,6 +84,12 @@ const NEEDS: &[Need] = &[
         there: || ["Xvfb", "xauth", "xdpyinfo", "xprop"].into_iter().all(program),
     },
     Need {
+        what: "a browser without a screen",
+        debian: &["chromium-headless-shell"],
+        otherwise: "install Chromium",
+        there: || ["chromium-headless-shell", "chromium", "google-chrome"].into_iter().any(program),
+    },
+    Need {
         what: "a netcat that hands on its connection",
         debian: &["netcat-openbsd"],
         otherwise: "install OpenBSD's netcat as nc.openbsd",

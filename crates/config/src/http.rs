@@ -1,5 +1,6 @@
 //! What only HTTP knows: its targets, and its part of a listener.
 
+mod assertion;
 mod login;
 
 use std::collections::BTreeMap;
@@ -84,6 +85,7 @@ pub(crate) struct HttpTarget {
     bearer: Option<SecretRef>,
     basic: Option<Basic>,
     header: Option<Field>,
+    assertion: Option<assertion::Section>,
     mcp: Option<McpSection>,
     http2: Option<bool>,
     upgrades: bool,
@@ -172,6 +174,9 @@ pub(crate) fn target(
         true => nowhere(document, path, &section),
         false => upstream(document, path, &section, context),
     };
+    let assertion = section.assertion.as_ref().and_then(|section| {
+        assertion::assertion(document, &format!("{path}.assertion"), section, context)
+    });
     let route = route(document, path, &section);
     let mcp = section.mcp.as_ref().map(|mcp| mcp_target(document, path, &section, mcp, context));
     let vocabulary = match mcp {
@@ -192,6 +197,7 @@ pub(crate) fn target(
             operations,
         }),
         upstream: upstream?,
+        assertion,
         route,
         mcp,
         upgrades: section.upgrades,
@@ -287,6 +293,7 @@ fn nowhere(document: &mut Document<'_>, path: &str, section: &HttpTarget) -> Opt
         ("bearer", section.bearer.is_some()),
         ("basic", section.basic.is_some()),
         ("header", section.header.is_some()),
+        ("assertion", section.assertion.is_some()),
         ("tls_ca", section.tls_ca.is_some()),
         ("tls_certificate", section.tls_certificate.is_some()),
         ("tls_key", section.tls_key.is_some()),

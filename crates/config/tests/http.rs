@@ -71,6 +71,36 @@ fn every_mistake_is_told_with_its_place() {
 }
 
 #[test]
+fn an_assertion_needs_a_key_and_says_who_speaks_to_whom() {
+    let with = |section: &str, key: Option<&str>| {
+        let folder = folder();
+        if let Some(key) = key {
+            folder.write("assertion.key", key, 0o600);
+        }
+        let text = format!("{EXAMPLE}\n[target.wiki.assertion]\n{section}\n");
+        folder.load(&text, &[("BILLING_TOKEN", "canary-billing")])
+    };
+    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let whole = "key = \"file:assertion.key\"\nissuer = \"https://g\"\naudience = \"w\"";
+    let loaded = with(whole, Some(&key)).unwrap_or_else(|p| panic!("{p}"));
+    let wiki = loaded.targets.http.iter().find(|it| &*it.gate.name == "wiki").unwrap();
+    let assertion = wiki.assertion.as_ref().unwrap();
+    assert_eq!((&*assertion.issuer, &*assertion.audience), ("https://g", "w"));
+    for (section, key, wanted) in [
+        ("", None, &["key: is missing", "issuer: is missing", "audience: is missing"][..]),
+        (whole, Some("canary"), &["key: is no private key in PEM"]),
+        (&format!("{whole}\nlifetime = \"2h\""), Some(&*key), &["lifetime: must be 1s to 3600s"]),
+    ] {
+        let problems = with(section, key).unwrap_err().to_string();
+        for wanted in wanted {
+            let wanted = format!("target.wiki.assertion.{wanted}");
+            assert!(problems.contains(&wanted), "{wanted}: {problems}");
+        }
+        assert!(!problems.contains("canary"), "{problems}");
+    }
+}
+
+#[test]
 fn a_program_that_could_be_another_is_a_mistake() {
     let problems_with = |from: &str, to: &str| {
         assert!(EXAMPLE.contains(from), "{from}");

@@ -138,6 +138,8 @@ pub(crate) struct Introduction<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) kind: &'a str,
     pub(crate) on_behalf_of: Option<&'a str>,
+    /// All that, signed.
+    pub(crate) assertion: Option<&'a str>,
 }
 
 /// Says who is asking. What can't stand in a header is percent-encoded.
@@ -163,6 +165,9 @@ pub(crate) fn introduce(fields: &mut HeaderMap, who: &Introduction<'_>) {
     say("x-greffier-kind", who.kind);
     if let Some(owner) = who.on_behalf_of {
         say("x-greffier-on-behalf-of", &printable(owner));
+    }
+    if let Some(assertion) = who.assertion {
+        say("x-greffier-assertion", assertion);
     }
 }
 
@@ -279,11 +284,13 @@ mod tests {
                 issuer: "https://id",
                 kind: "agent",
                 on_behalf_of: Some("bob"),
+                assertion: Some("a.b.c"),
             },
         );
         assert_eq!(all["forwarded"], "for=\"[::1]\";host=\"a%22b%0D%0Ax:%20y\";proto=https");
         assert_eq!(all["x-greffier-subject"], "%C3%A5lice");
         assert_eq!(all["x-greffier-on-behalf-of"], "bob");
+        assert_eq!(all["x-greffier-assertion"], "a.b.c");
     }
 
     #[test]

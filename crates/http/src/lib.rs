@@ -38,6 +38,7 @@
 //!     let target = Target {
 //!         gate: Arc::new(shop),
 //!         upstream: Upstream::plain("127.0.0.1", 8080),
+//!         assertion: None,
 //!         route: Route::default(), // all requests
 //!         mcp: None,
 //!         upgrades: false,
@@ -79,14 +80,15 @@ mod uri;
 pub use answer::{AnswerBody, MAX_PIECE};
 pub use body::{BODY_STALL, BodyError};
 pub use login::{BrowserLogin, CALLBACK, LOGOUT, MAX_LOGINS, MAX_LOGINS_OF_ONE};
+pub use metadata::KEYS;
 pub use proxy::{Config, HEAD_TIMEOUT, MAX_FIELDS, MAX_HEAD_BYTES, MAX_STREAMS, Proxy};
 pub use record::{MEDIA, VOCABULARY};
 pub use relay::MAX_JUDGED_BODY;
 pub use sessions::{MAX_SESSIONS, SESSION_IDLE};
 pub use stall::{CONNECTION_IDLE, WRITE_STALL};
 pub use target::{
-    ANSWER_STALL, ANSWER_TIMEOUT, CONNECT_TIMEOUT, Credential, Http2, IDLE_CONNECTIONS, Route,
-    Target, Upstream,
+    ANSWER_STALL, ANSWER_TIMEOUT, ASSERTION_LIFETIME, Assertion, CONNECT_TIMEOUT, Credential,
+    Http2, IDLE_CONNECTIONS, Route, Target, Upstream,
 };
 
 /// The protocol's name in rules and records.

@@ -1,16 +1,22 @@
-//! How a client without a token finds out where to get one (RFC 9728).
+//! What anybody may read: how a client without a token finds out where to get one (RFC 9728), and
+//! the keys by which services check our assertions.
+
+use std::sync::Arc;
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::answer::AnswerBody;
 use crate::headers;
+use crate::target::Target;
 use crate::uri::Path;
 
 /// Where it is asked for; what follows is the resource's path (RFC 9728, 3.1).
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+/// Where the keys of our assertions are, as a JWK Set (RFC 7517, 5), if there are any.
+pub const KEYS: &str = "/.well-known/greffier/jwks.json";
 
 /// The resource's address as the client knows it.
 pub(crate) fn address(secure: bool, host: &str) -> Option<String> {
@@ -53,8 +59,26 @@ pub(crate) fn answer(
         "bearer_methods_supported": ["header"],
         "resource_name": "greffier",
     });
-    let mut response = Response::new(AnswerBody::full(metadata.to_string().into()));
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    Some(response)
+    Some(answered(&metadata))
+}
+
+/// The keys of our assertions, if that is what a request asks for and there are any.
+pub(crate) fn keys(parts: &Parts, targets: &[Arc<Target>]) -> Option<Response<AnswerBody>> {
+    if parts.method != Method::GET || parts.uri.path() != KEYS {
+        return None;
+    }
+    let mut keys: Vec<&Value> = Vec::new();
+    for jwk in targets.iter().filter_map(|it| Some(it.assertion.as_ref()?.key.jwk())) {
+        if !keys.contains(&jwk) {
+            keys.push(jwk);
+        }
+    }
+    (!keys.is_empty()).then(|| answered(&json!({ "keys": keys })))
+}
+
+fn answered(json: &Value) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::full(json.to_string().into()));
+    let media = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, media);
+    response
 }

@@ -67,6 +67,8 @@ pub(crate) enum Told {
     Full,
     #[error("too many sessions are open")]
     Crowded,
+    #[error("the target can't be told who asks, so the request is not sent")]
+    Unsigned,
     // The target's.
     #[error("the target can't be reached")]
     Unreachable,
@@ -196,6 +198,7 @@ impl Told {
             Told::Unrecorded => "unrecorded",
             Told::Full => "full",
             Told::Crowded => "crowded",
+            Told::Unsigned => "unsigned",
             Told::Unreachable => "unreachable",
             Told::TargetSlow => "target_slow",
             Told::TargetBroke => "target_broke",
@@ -219,7 +222,9 @@ impl Told {
             Told::Slow => StatusCode::REQUEST_TIMEOUT,
             Told::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Told::Fields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Told::Unrecorded | Told::Full | Told::Crowded => StatusCode::SERVICE_UNAVAILABLE,
+            Told::Unrecorded | Told::Full | Told::Crowded | Told::Unsigned => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Told::Coded | Told::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Told::Unreachable | Told::TargetBroke | Told::Unmaskable => StatusCode::BAD_GATEWAY,
             Told::TargetSlow => StatusCode::GATEWAY_TIMEOUT,

@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
-use identity::Secret;
+use identity::{Secret, Statement};
 use policy::{Access, Action, Argument, Naming, Resource};
 use records::Parameter;
 use terminal::frames;
@@ -35,7 +35,7 @@ use crate::record::{self, Counted};
 use crate::running::{Running, Shared, Upload};
 use crate::send::send;
 use crate::sessions::{InUse, Who};
-use crate::target::{Credential, Target, route};
+use crate::target::{Assertion, Credential, Target, route};
 use crate::upgrade::{self, Wish};
 use crate::uri::Path;
 
@@ -86,7 +86,9 @@ impl Connection {
         let wish = upgrade::wish(&mut request);
         let (mut parts, body) = request.into_parts();
         let servers = &self.inner.config.authorization_servers;
-        if let Some(response) = metadata::answer(self.secure, &parts, servers) {
+        let public = metadata::answer(self.secure, &parts, servers)
+            .or_else(|| metadata::keys(&parts, &self.inner.config.targets));
+        if let Some(response) = public {
             return response;
         }
         if let Some(response) = self.own_page(&mut parts).await {
@@ -445,6 +447,8 @@ impl Connection {
         if looks(&session.target().masking) {
             ask_plainly(&mut parts.headers);
         }
+        let assertion = routed.target.assertion.as_ref();
+        let assertion = assertion.map(|it| assert(it, session)).transpose()?;
         let introduction = Introduction {
             peer: self.peer.ip(),
             secure: self.secure,
@@ -454,6 +458,7 @@ impl Connection {
             issuer: &principal.issuer,
             kind: principal.kind.as_str(),
             on_behalf_of: principal.on_behalf_of.first().map(|it| it.subject.as_str()),
+            assertion: assertion.as_deref(),
         };
         headers::introduce(&mut parts.headers, &introduction);
         parts.headers.remove(header::HOST);
@@ -508,6 +513,17 @@ impl Connection {
             Err(error) => error.into(),
         }
     }
+}
+
+/// What a target is told, signed, of who asks.
+fn assert(assertion: &Assertion, session: &Session) -> Result<String, Told> {
+    let statement = Statement {
+        issuer: &assertion.issuer,
+        audience: &assertion.audience,
+        session: session.id(),
+        lifetime: assertion.lifetime.min(session.lease().remaining()),
+    };
+    assertion.key.state(session.principal(), &statement).map_err(|_| Told::Unsigned)
 }
 
 /// The token, taken out of the fields: it is for us, not for the target.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use identity::AssertionKey;
 use rustls::ClientConfig;
 
 use crate::mcp::Mcp;
@@ -28,6 +29,8 @@ pub struct Target {
     pub gate: Arc<gate::Target>,
     /// Where it is.
     pub upstream: Upstream,
+    /// What it is told, signed, of who asks.
+    pub assertion: Option<Assertion>,
     /// Which requests are for it.
     pub route: Route,
     /// What is particular to it if it speaks the Model Context Protocol.
@@ -147,6 +150,23 @@ impl fmt::Debug for Credential {
     }
 }
 
+/// How a service is told who asks so that it can check it: a JWT in `X-Greffier-Assertion`. Its
+/// claims are those of [`AssertionKey::state`]; its key is at [`KEYS`](crate::KEYS).
+#[derive(Debug, Clone)]
+pub struct Assertion {
+    /// What signs it.
+    pub key: Arc<AssertionKey>,
+    /// `iss`: us, as the service knows us.
+    pub issuer: String,
+    /// `aud`: the service.
+    pub audience: String,
+    /// How long one counts. It is made anew for each request.
+    pub lifetime: Duration,
+}
+
+/// How long an assertion counts, unless configured: as long as its request takes to arrive.
+pub const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
+
 /// Which requests are for a target: all that is given must fit.
 #[derive(Debug, Clone, Default)]
 pub struct Route {
@@ -203,6 +223,7 @@ mod tests {
         Arc::new(Target {
             gate: Arc::new(gate::Target::new(name, masking::Policy::empty())),
             upstream: Upstream::plain("127.0.0.1", 80),
+            assertion: None,
             route: Route {
                 hosts: hosts.iter().map(|it| (*it).to_owned()).collect(),
                 path: path.map(str::to_owned),

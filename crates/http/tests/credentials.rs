@@ -4,8 +4,14 @@
 mod rig;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use http_proxy::{Credential, Http2};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use http_proxy::{Assertion, Credential, Http2};
+use identity::AssertionKey;
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use rig::{Change, Plan, Rig, Said, service};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
@@ -77,6 +83,44 @@ fn without_a_credential_the_target_gets_none() {
         assert!(values(&seen, "authorization").is_empty(), "{seen}");
         kept_apart(&rig, &seen, &token, "");
     }
+}
+
+#[test]
+fn a_target_can_check_who_asks_by_a_signature_of_ours() {
+    let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
+    let key = Arc::new(AssertionKey::from_pkcs8(der.unwrap().as_ref()).unwrap());
+    let change: Change = Box::new(move |target| {
+        target.assertion = Some(Assertion {
+            key: key.clone(),
+            issuer: "https://gateway.test".into(),
+            audience: "wiki".into(),
+            lifetime: Duration::from_secs(60),
+        });
+    });
+    let rig = Rig::before(service::start(), Plan { change: Some(change), ..Plan::default() });
+    let mut curl = rig::curl();
+    curl.args(["-H", &format!("Authorization: Bearer {}", rig.token("alice"))]);
+    // Nobody else says so.
+    curl.args(["-H", "X-Greffier-Assertion: forged", "-H", "x_greffier_assertion: forged"]);
+    let seen = Said::of(curl.arg(rig.url("/x"))).json();
+    let [assertion] = &values(&seen, "x-greffier-assertion")[..] else { panic!("{seen}") };
+    assert!(values(&seen, "x_greffier_assertion").is_empty(), "{seen}");
+    let keys = Said::of(rig::curl().arg(rig.url(http_proxy::KEYS))).json();
+    let keys: JwkSet = serde_json::from_value(keys).unwrap();
+    let head = jsonwebtoken::decode_header(assertion).unwrap();
+    let jwk = keys.find(&head.kid.unwrap()).unwrap();
+    let mut validation = Validation::new(Algorithm::ES256);
+    validation.set_audience(&["wiki"]);
+    validation.set_issuer(&["https://gateway.test"]);
+    let checked =
+        decode::<Value>(assertion, &DecodingKey::from_jwk(jwk).unwrap(), &validation).unwrap();
+    assert_eq!(checked.claims["sub"], "alice");
+    assert_eq!(checked.claims["idp"], rig.issuer.iss());
+    assert_eq!(values(&seen, "x-greffier-session"), [checked.claims["sid"].as_str().unwrap()]);
+    // Where nothing is signed there are no keys.
+    let without = Rig::start();
+    let answer = without.curl(&["-o", "/dev/null", "-w", "%{http_code}"], http_proxy::KEYS);
+    assert_eq!(answer.text(), "200", "it is the target's path");
 }
 
 fn chain(issued: &Issued) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {

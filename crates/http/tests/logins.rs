@@ -18,31 +18,12 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dev_issuer::{Claims, DevIssuer, Signer};
+use rig::login::{CLIENT, flow, identity};
 use rig::{AUDIENCE, Plan, Rig, Said, curl};
 use serde_json::{Value, json};
 use testbed::{OidcProvider, require};
 
-const CLIENT: &str = "web";
 const PAGE: &str = "Accept: text/html,*/*;q=0.8";
-
-fn flow() -> identity::CodeFlow {
-    identity::CodeFlow {
-        issuer: "dev".into(),
-        client_id: CLIENT.into(),
-        client_secret: Some(identity::Secret::from(OidcProvider::WEB.secret)),
-        scopes: vec!["db:read".into()],
-        parameters: [("resource".to_owned(), AUDIENCE.to_owned())].into(),
-        ..identity::CodeFlow::default()
-    }
-}
-
-fn identity(iss: &str, more: &str) -> String {
-    format!(
-        "[issuer.dev]\niss = \"{iss}\"\naudiences = [\"{AUDIENCE}\"]\nalgorithms = [\"ES256\", \
-         \"RS256\"]\nmay_mint = [\"human\"]\nallow_insecure_loopback = true\n{more}\n\
-         [[issuer.dev.rule]]\nname = \"people\"\nkind = \"human\"\n"
-    )
-}
 
 /// An answer's status, fields by name, and body.
 struct Answer {

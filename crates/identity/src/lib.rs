@@ -17,6 +17,7 @@
 //! * [`DeviceLogin`]: a token by a browser elsewhere (RFC 8628), with feature `http`.
 //! * [`CodeLogin`]: a token by the client's own browser (authorization code, PKCE), with feature
 //!   `http`.
+//! * [`AssertionKey`]: who it is, signed by us for a service behind us.
 //! * [`Vouched`]: a principal in a certificate of ours; [`Verifier::readmit`] lets it in again.
 //!
 //! # What is checked
@@ -76,6 +77,7 @@
 //! # }
 //! ```
 
+mod assertion;
 #[cfg(feature = "http")]
 mod code;
 mod config;
@@ -104,6 +106,7 @@ mod verifier;
 mod vouched;
 
 #[cfg(feature = "http")]
+pub use assertion::{AssertionKey, NotAnAssertionKey, NotSigned, Statement};
 pub use code::{CodeError, CodeFlow, CodeLogin, CodeRequest, Use};
 pub use config::{ConditionConfig, Config, ConfigError, IssuerConfig, Problem, RuleConfig, Scalar};
 pub use credential::{Credential, TokenClass, TokenHash};

@@ -42,6 +42,7 @@
 //!
 //! Linux only: the watchdog looks into `/proc`.
 
+mod browser;
 pub mod clients;
 mod dirs;
 mod error;
@@ -64,6 +65,7 @@ pub mod suites;
 mod tls;
 mod tokio_client;
 
+pub use browser::{Step, browse};
 pub use dirs::{cache_dir, logs_dir, spare_port};
 pub use error::{Error, Failed, Missing};
 pub use grpc::{GrpcServer, grpc_client};

@@ -112,6 +112,7 @@ pub(crate) fn target(
         upstream: Upstream { credential, ..Upstream::plain("127.0.0.1", port) },
         route: Route::default(),
         mcp,
+        assertion: None,
         upgrades: false,
         max_body: None,
         answer_timeout: ANSWER_TIMEOUT,

@@ -10,6 +10,7 @@
 )]
 
 pub mod h2;
+pub mod login;
 pub mod service;
 pub mod tap;
 
@@ -129,6 +130,7 @@ impl Rig {
             upstream: Upstream::plain("127.0.0.1", port),
             route: Route::default(),
             mcp: None,
+            assertion: None,
             upgrades: false,
             max_body: None,
             answer_timeout: Duration::from_secs(20),
