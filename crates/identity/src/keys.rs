@@ -13,8 +13,8 @@ use crate::fetch::{Fetch, FetchError, FetchRequest, Fetched};
 use crate::jwks::{Found, KeySet};
 use crate::lease::lock;
 use crate::limits::{
-    FETCH_TIMEOUT, MAX_FETCH_BYTES, MAX_KEY_AGE, MIN_KEY_AGE, NEGATIVE_KID_TTL, NEGATIVE_KIDS,
-    RETRY_INTERVAL, UNKNOWN_KID_INTERVAL,
+    ABANDONED_INTERVAL, FETCH_TIMEOUT, MAX_FETCH_BYTES, MAX_KEY_AGE, MIN_KEY_AGE, NEGATIVE_KID_TTL,
+    NEGATIVE_KIDS, RETRY_INTERVAL, UNKNOWN_KID_INTERVAL,
 };
 use crate::plan::{IssuerPlan, Source, is_allowed_url};
 use crate::{AuthError, LeaseRegistry, json};
@@ -32,6 +32,8 @@ pub(crate) struct Keys {
 struct State {
     current: Option<Current>,
     last_attempt: Option<Instant>,
+    /// The last attempt has no end yet; without one under way, whoever made it went away.
+    unfinished: bool,
     last_error: Option<String>,
 }
 
@@ -136,18 +138,20 @@ impl Keys {
         }
         // A fetch in flight is worth waiting for, however soon it is.
         let mut flight = self.flight.lock().await;
-        if self.is_too_soon(cause) {
+        if let Some(then) = self.abandoned() {
+            tokio::time::sleep_until(then).await;
+        } else if self.is_too_soon(cause) {
             return true;
         }
-        // Noted before the fetch: even if this future is dropped in it, the
-        // next fetch is not sooner than the interval allows.
-        lock(&self.state).last_attempt = Some(Instant::now());
+        // Noted before the fetch: this future may be dropped in it.
+        self.begin();
         let result = tokio::time::timeout(FETCH_TIMEOUT, flight.fetch(context)).await;
         let result = result.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         let mut state = lock(&self.state);
         // And again after it: an issuer that hangs must not make every login
         // wait, one after the other.
         state.last_attempt = Some(Instant::now());
+        state.unfinished = false;
         match result {
             Ok((set, fresh)) => {
                 let (fetched, kept) = (Instant::now(), set.thumbprints());
@@ -165,12 +169,25 @@ impl Keys {
         true
     }
 
+    fn begin(&self) {
+        let mut state = lock(&self.state);
+        state.last_attempt = Some(Instant::now());
+        state.unfinished = true;
+    }
+
+    /// When the next fetch may be, if the last one was given up. Asked by who holds the flight.
+    fn abandoned(&self) -> Option<Instant> {
+        let state = lock(&self.state);
+        state.last_attempt.filter(|_| state.unfinished).map(|at| at + ABANDONED_INTERVAL)
+    }
+
     fn is_too_soon(&self, cause: Cause) -> bool {
         let interval = match cause {
             Cause::NotFresh => RETRY_INTERVAL,
             Cause::UnknownKid => UNKNOWN_KID_INTERVAL,
         };
-        lock(&self.state).last_attempt.is_some_and(|at| at.elapsed() < interval)
+        let state = lock(&self.state);
+        !state.unfinished && state.last_attempt.is_some_and(|at| at.elapsed() < interval)
     }
 
     fn is_known_unknown(&self, kid: Option<&str>) -> bool {

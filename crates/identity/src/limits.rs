@@ -35,6 +35,9 @@ pub const MIN_KEY_AGE: Duration = Duration::from_secs(30);
 pub const UNKNOWN_KID_INTERVAL: Duration = Duration::from_secs(30);
 /// Shortest time between two fetches after one that failed, per issuer.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// Shortest time between two fetches after one whose login went away in the middle, per issuer:
+/// whoever comes next waits so long and fetches, so that nobody can keep others out by leaving.
+pub const ABANDONED_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a `kid` that a fetch did not bring causes no further fetch.
 pub const NEGATIVE_KID_TTL: Duration = Duration::from_secs(120);
 /// Most such `kid`s remembered, per issuer.

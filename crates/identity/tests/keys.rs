@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Mode, alice, show, stubbed};
 use dev_issuer::{DevIssuer, JwksAnswer};
 use identity::{AuthError, EndReason, Fault, limits};
-use tokio::time::advance;
+use tokio::time::{Instant, advance, timeout};
 
 const UNAVAILABLE: &str = "keys_unavailable";
 
@@ -60,6 +60,32 @@ async fn many_at_once_share_one_fetch() {
         result.unwrap();
     }
     assert_eq!(stub.key_sets(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_leaves_in_the_middle_of_a_fetch_keeps_nobody_else_out() {
+    let (issuer, verifier, stub) = stubbed("").await;
+    let good = issuer.mint(alice()).unwrap();
+    let begun = Instant::now();
+    stub.set(Mode::Hang);
+    for _ in 0..20 {
+        let soon = limits::ABANDONED_INTERVAL * 3 / 2;
+        assert!(timeout(soon, show(&verifier, &good)).await.is_err());
+    }
+    // Nor does it make the issuer be asked more often than that.
+    let most = begun.elapsed().as_secs() / limits::ABANDONED_INTERVAL.as_secs() + 1;
+    assert!(stub.key_sets() as u64 <= most, "{} fetches", stub.key_sets());
+    stub.set(Mode::Honest);
+    show(&verifier, &good).await.unwrap();
+    // The same for a key that is new: who leaves has not used up its one fetch.
+    advance(limits::UNKNOWN_KID_INTERVAL).await;
+    issuer.rotate().unwrap();
+    let new = issuer.mint(alice()).unwrap();
+    stub.set(Mode::Hang);
+    assert!(timeout(limits::ABANDONED_INTERVAL, show(&verifier, &new)).await.is_err());
+    stub.set(Mode::Honest);
+    let (one, other) = tokio::join!(show(&verifier, &new), show(&verifier, &new));
+    assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
 }
 
 // Case 9.
