@@ -457,7 +457,7 @@ impl Connection {
             subject: &principal.subject,
             issuer: &principal.issuer,
             kind: principal.kind.as_str(),
-            on_behalf_of: principal.on_behalf_of.first().map(|it| it.subject.as_str()),
+            on_behalf_of: principal.acts_for().map(|it| it.subject.as_str()),
             assertion: assertion.as_deref(),
         };
         headers::introduce(&mut parts.headers, &introduction);

@@ -9,7 +9,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{Actor, Principal};
 
@@ -83,7 +83,7 @@ impl AssertionKey {
     }
 
     /// States who acts. Where somebody is acted for, `sub` is them and `act` who acts, as in RFC
-    /// 8693; `idp` says by whose word a subject is known.
+    /// 8693; `idp` says by whose word a subject is known, `kind` what sort of principal acts.
     ///
     /// # Errors
     ///
@@ -103,14 +103,21 @@ impl AssertionKey {
             "exp": (now + statement.lifetime).as_secs(),
             "jti": hex::encode(jti),
             "sid": statement.session,
-            "kind": principal.kind.as_str(),
+            // The issuer states them of whom `sub` names.
             "groups": principal.groups,
         });
         let (idp, sub, act) = parties(principal);
         if let Some(claims) = claims.as_object_mut() {
             claims.insert("idp".into(), idp.into());
             claims.insert("sub".into(), sub.into());
-            claims.extend(act.map(|act| ("act".to_owned(), act)));
+            let kind = Value::from(principal.kind.as_str());
+            match act {
+                None => claims.insert("kind".into(), kind),
+                Some(mut act) => {
+                    act.insert("kind".into(), kind);
+                    claims.insert("act".into(), act.into())
+                }
+            };
         }
         let signed = format!("{}.{}", self.head, BASE64.encode(claims.to_string()));
         let signature = self.pair.sign(&self.random, signed.as_bytes()).map_err(|_| NotSigned)?;
@@ -119,19 +126,21 @@ impl AssertionKey {
 }
 
 /// Whose right it is, and the chain of those who use it, nearest first (RFC 8693, 4.1).
-fn parties(principal: &Principal) -> (&str, &str, Option<Value>) {
+fn parties(principal: &Principal) -> (&str, &str, Option<Map<String, Value>>) {
     let Some((subject, earlier)) = principal.on_behalf_of.split_last() else {
         return (&principal.issuer, &principal.subject, None);
     };
     let earlier = earlier.iter().map(|Actor { issuer, subject, .. }| (issuer, subject));
     let chain: Vec<_> =
         std::iter::once((&principal.issuer, &principal.subject)).chain(earlier).collect();
-    let act = chain.into_iter().rev().fold(None, |before: Option<Value>, (idp, sub)| {
-        Some(match before {
-            None => json!({"idp": idp, "sub": sub}),
-            Some(act) => json!({"idp": idp, "sub": sub, "act": act}),
-        })
-    });
+    let act =
+        chain.into_iter().rev().fold(None, |before: Option<Map<String, Value>>, (idp, sub)| {
+            let mut act = Map::new();
+            act.insert("idp".into(), idp.as_str().into());
+            act.insert("sub".into(), sub.as_str().into());
+            act.extend(before.map(|it| ("act".to_owned(), it.into())));
+            Some(act)
+        });
     (&subject.issuer, &subject.subject, act)
 }
 
@@ -218,7 +227,8 @@ mod tests {
         assert_eq!(claims["sub"], "alice");
         let idp = "https://login.example";
         let inner = json!({"idp": "i", "sub": "agent-3"});
-        assert_eq!(claims["act"], json!({"idp": idp, "sub": "agent-7", "act": inner}));
+        let act = json!({"idp": idp, "sub": "agent-7", "kind": "agent", "act": inner});
+        assert_eq!((&claims["act"], claims.get("kind")), (&act, None));
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //! [`Line::commands`]. Where those shells read a text differently, the text is unparsed. What a
 //! program does with its words is not known here: an editor, `tar --checkpoint-action` or
 //! `git -c core.pager=…` can start programs too. Rules that allow named commands are a guard;
-//! rules that deny named commands are an aid.
+//! rules that deny named commands are an aid. Nor is it known what a variable holds that ksh or zsh take
+//! for arithmetic (`exit $x`, `[ "$x" -eq 1 ]`), which can run commands too.
 //!
 //! Words: a [`Word`] is *plain* when its value is in the text, *dynamic* when the shell makes it
 //! (`$x`, `$(…)`, `*`, `~`, `{a,b}`); a dynamic word may become any number of words.
@@ -38,6 +39,7 @@
 //! assert!(read(b"for f in *; do rm $f; done").unparsed.is_some());
 //! ```
 
+mod builtins;
 mod options;
 mod reader;
 mod word;

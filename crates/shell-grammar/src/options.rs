@@ -1,5 +1,6 @@
 //! The options of commands that start another command, as far as one must know them to find it.
 
+use crate::builtins::is_harmless;
 use crate::{Why, Word};
 
 /// How a command's options are written.
@@ -60,6 +61,11 @@ pub(crate) fn split<'w>(
         && let Some((first, rest)) = words.split_first()
         && first.bytes().iter().take_while(|it| !b"$`".contains(it)).any(|&it| it == b'=')
     {
+        // What is set for a shell that is started can run there.
+        let name = first.bytes().split(|it| *it == b'=').next().unwrap_or_default();
+        if !is_harmless(name) {
+            return Err(Why::Builtin);
+        }
         words = rest;
     }
     Ok((found, words))

@@ -1,6 +1,7 @@
 //! Lists, pipes, groups and simple commands (POSIX XCU 2.9, 2.10), in one pass over the text.
 
-use crate::word::Lexed;
+use crate::builtins::{hides_commands, is_harmless};
+use crate::word::{Lexed, is_name};
 use crate::{
     Assignment, Flags, Line, MAX_COMMANDS, MAX_DEPTH, Redirect, Simple, Unparsed, Why, Word, wrap,
 };
@@ -222,6 +223,8 @@ impl Reader<'_, '_> {
             return Ok(false);
         }
         match lexed.word.bytes() {
+            // ksh reads a pattern.
+            b"!" if self.peek() == Some(b'(') => Err(Unparsed { why: Why::Differs, at }),
             b"!" => Ok(true),
             b"{" => self.open(groups, Group::Brace).map(|()| true),
             b"}" => {
@@ -248,6 +251,11 @@ impl Reader<'_, '_> {
             }
             return self.redirect(simple);
         }
+        // bash sets a variable of that name, whose index it evaluates.
+        let braced = word.bytes().starts_with(b"{") && word.bytes().ends_with(b"}");
+        if braced && matches!(self.peek(), Some(b'<' | b'>')) {
+            return Err(Unparsed { why: Why::Differs, at });
+        }
         // zsh ends a group there.
         if !quoted && word.bytes() == b"}" {
             return Err(Unparsed { why: Why::Differs, at });
@@ -259,7 +267,7 @@ impl Reader<'_, '_> {
             if let Some(equals) = lexed.equals {
                 let assignment =
                     assignment(&lexed, equals).ok_or(Unparsed { why: Why::Differs, at })?;
-                if EVALUATED.contains(&&*assignment.name) {
+                if !is_harmless(&assignment.name) || hides_commands(&assignment.value) {
                     return Err(Unparsed { why: Why::Builtin, at });
                 }
                 simple.assignments.push(assignment);
@@ -410,12 +418,11 @@ fn is_same_twice(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_./-,:@%+=".contains(byte)
 }
 
-/// `NAME=value` or `NAME+=value`; `None` for what shells take for different things.
+/// `NAME=value`; `None` for what shells take for different things, such as `NAME+=value`.
 fn assignment(lexed: &Lexed, equals: usize) -> Option<Assignment> {
     let bytes = lexed.word.bytes();
     let (name, value) = (bytes.get(..equals)?, bytes.get(equals + 1..)?);
-    let name = name.strip_suffix(b"+").unwrap_or(name);
-    if name.contains(&b'[') {
+    if !is_name(name) {
         return None;
     }
     let value = match lexed.word {
@@ -424,6 +431,3 @@ fn assignment(lexed: &Lexed, equals: usize) -> Option<Assignment> {
     };
     Some(Assignment { name: name.to_vec(), value })
 }
-
-/// Variables whose value is run, or names what is run, at the next command.
-const EVALUATED: &[&[u8]] = &[b"PS4", b"BASH_ENV", b"PROMPT_COMMAND", b"SHELLOPTS", b"BASHOPTS"];

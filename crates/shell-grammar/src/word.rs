@@ -212,6 +212,8 @@ impl Reader<'_, '_> {
                 (Some(b'`'), _) => break,
                 // Where a comment ends, and what a quote is in quotes, shells don't agree on.
                 (Some(b'#'), _) => return Err(self.stop(Why::Differs)),
+                // The lines are joined even where single quotes inside would keep them apart.
+                (Some(b'\\'), Some(b'\n')) => return Err(self.stop(Why::Differs)),
                 (Some(b'\\'), Some(b'"')) if in_double => return Err(self.stop(Why::Differs)),
                 (Some(b'\\'), Some(byte @ (b'`' | b'\\' | b'$'))) => {
                     body.push(byte);
@@ -250,7 +252,7 @@ fn without(mut text: &[u8], part: &[u8]) -> Vec<u8> {
 }
 
 /// Where the `=` is, if the word begins with an unquoted `NAME=`, `NAME+=` or `NAME[…]=`.
-fn assigns(raw: &[u8]) -> Option<usize> {
+pub(crate) fn assigns(raw: &[u8]) -> Option<usize> {
     let equals = raw.iter().position(|&it| it == b'=')?;
     let name = raw.get(..equals)?;
     let name = name.strip_suffix(b"+").unwrap_or(name);

@@ -1,7 +1,9 @@
 //! Commands that start others: which, with which words.
 
+use crate::builtins::{self, is_one_word};
 use crate::options::{self, Found, Spec};
 use crate::reader::{self, Place, RESERVED};
+use crate::word::assigns;
 use crate::{Flags, Line, Simple, Unparsed, Why, Word};
 
 /// What a command starts, and what that says of it.
@@ -50,9 +52,7 @@ fn started(words: &[Word]) -> Result<Started, Why> {
     let nested = Flags { nested_shell: true, ..Flags::default() };
     let of = |inner, flags| Ok(Started { flags, inner: vec![inner] });
     match name {
-        b"sh" | b"bash" | b"dash" | b"ash" | b"zsh" | b"ksh" | b"mksh" | b"rbash" => {
-            of(Inner::Text(shell(rest)?), nested)
-        }
+        _ if SHELLS.contains(&name) => of(Inner::Text(shell(rest)?), nested),
         b"eval" => of(Inner::Text(joined(rest)?), nested),
         b"find" => Ok(Started { inner: find(rest)?, flags: Flags::default() }),
         b"ssh" | b"slogin" | b"rsh" | b"rlogin" | b"telnet" | b"mosh" | b"dbclient" | b"plink" => {
@@ -62,7 +62,6 @@ fn started(words: &[Word]) -> Result<Started, Why> {
             })
         }
         _ if OPAQUE.contains(&name) => Err(Why::Wrapper),
-        _ if BUILTINS.contains(&name) => Err(Why::Builtin),
         _ if interprets(name) => {
             // A script in a file is a program as any other; one in the words is not.
             match rest.first().and_then(Word::plain) {
@@ -72,9 +71,30 @@ fn started(words: &[Word]) -> Result<Started, Why> {
                 _ => Err(Why::Interpreter),
             }
         }
-        _ => builtin(name, rest).map(|()| Started::default()),
+        _ => builtins::check(name, rest).map(|()| Started::default()),
     }
 }
+
+const SHELLS: &[&[u8]] = &[
+    b"sh",
+    b"bash",
+    b"dash",
+    b"ash",
+    b"zsh",
+    b"zsh5",
+    b"rzsh",
+    b"ksh",
+    b"ksh93",
+    b"rksh",
+    b"mksh",
+    b"lksh",
+    b"rbash",
+    b"posh",
+    b"yash",
+    b"bash-static",
+    b"mksh-static",
+    b"zsh-static",
+];
 
 fn wrapped(name: &[u8], spec: &Spec, words: &[Word]) -> Result<Started, Why> {
     let (found, command) = options::split(spec, words)?;
@@ -102,6 +122,10 @@ fn wrapped(name: &[u8], spec: &Spec, words: &[Word]) -> Result<Started, Why> {
     };
     if name == b"time" && first.plain().is_some_and(|it| RESERVED.contains(&it)) {
         return Err(Why::Compound);
+    }
+    // Behind a keyword it is an assignment, behind a command the name of one.
+    if !spec.assignments && assigns(first.bytes()).is_some() {
+        return Err(Why::Differs);
     }
     started.inner.push(Inner::Words(command));
     Ok(started)
@@ -156,6 +180,10 @@ fn shell(words: &[Word]) -> Result<Vec<u8>, Why> {
 /// The text of `eval`: its words with blanks between.
 fn joined(words: &[Word]) -> Result<Vec<u8>, Why> {
     let mut text = Vec::new();
+    // `--` ends options in one shell, and is a command in another.
+    if words.first().is_some_and(|it| it.bytes().starts_with(b"-")) {
+        return Err(Why::Differs);
+    }
     for word in words {
         text.extend_from_slice(word.plain().ok_or(Why::DynamicCommand)?);
         text.push(b' ');
@@ -165,18 +193,29 @@ fn joined(words: &[Word]) -> Result<Vec<u8>, Why> {
 
 /// The commands that `find` runs for what it finds.
 fn find(words: &[Word]) -> Result<Vec<Inner>, Why> {
+    let starts = |word: &Word| matches!(word.bytes(), b"-exec" | b"-execdir" | b"-ok" | b"-okdir");
     let mut inner = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        if !matches!(word.bytes(), b"-exec" | b"-execdir" | b"-ok" | b"-okdir") {
+        if !starts(word) {
+            // It may become `-exec`, unless there is a slash in it.
+            if is_made(word) && !(is_one_word(word) && word.bytes().contains(&b'/')) {
+                return Err(Why::DynamicCommand);
+            }
             continue;
         }
         let mut command: Vec<Word> = Vec::new();
+        // It may become `;`, and what follows another command.
+        let mut may_have_ended = false;
         loop {
             let word = words.next().ok_or(Why::Wrapper)?;
             let last = command.last().map(Word::bytes);
             if word.bytes() == b";" || word.bytes() == b"+" && last == Some(b"{}") {
                 break;
+            }
+            may_have_ended |= is_made(word);
+            if !is_one_word(word) && is_made(word) || may_have_ended && starts(word) {
+                return Err(Why::DynamicCommand);
             }
             let found = contains(word.bytes(), b"{}");
             let bytes = word.bytes().to_vec();
@@ -185,6 +224,11 @@ fn find(words: &[Word]) -> Result<Vec<Inner>, Why> {
         inner.push(Inner::Words(command));
     }
     Ok(inner)
+}
+
+/// Whether the shell makes the word of something else than the names of files.
+fn is_made(word: &Word) -> bool {
+    word.plain().is_none() && word.bytes().iter().any(|it| b"$`{".contains(it))
 }
 
 /// Commands that start others in ways not read here.
@@ -227,107 +271,6 @@ const OPAQUE: &[&[u8]] = &[
     b"make",
     b"gmake",
 ];
-
-/// Builtins that change how later words are read, or that run their words in a way of their own.
-const BUILTINS: &[&[u8]] = &[
-    b".",
-    b"source",
-    b"alias",
-    b"unalias",
-    b"trap",
-    b"hash",
-    b"enable",
-    b"bind",
-    b"fc",
-    b"shopt",
-    b"let",
-    b"mapfile",
-    b"readarray",
-    b"compgen",
-    b"complete",
-    b"compopt",
-    b"emulate",
-    b"zmodload",
-    b"autoload",
-    b"setopt",
-    b"unsetopt",
-    b"disable",
-    b"functions",
-    b"rehash",
-    b"compdef",
-    b"zle",
-    b"zstyle",
-    b"sched",
-    b"jobs",
-    b"stop",
-];
-
-/// Builtins that can evaluate a word as a variable's name or index, commands in it included.
-const ASSIGNING: &[&[u8]] = &[
-    b"declare",
-    b"typeset",
-    b"local",
-    b"export",
-    b"readonly",
-    b"unset",
-    b"read",
-    b"getopts",
-    b"integer",
-    b"float",
-    b"print",
-    b"printf",
-    b"test",
-    b"[",
-    b"wait",
-    b"set",
-];
-
-fn builtin(name: &[u8], words: &[Word]) -> Result<(), Why> {
-    if !ASSIGNING.contains(&name) {
-        return Ok(());
-    }
-    // `'a[$(id)]'`: the quotes keep it from the shell, not from the builtin.
-    let evaluates = |word: &Word| {
-        let indexes: &[u8] = if word.plain().is_some() { b"[(" } else { b"[" };
-        let word = word.bytes();
-        word.iter().any(|it| b"$`".contains(it)) && word.iter().any(|it| indexes.contains(it))
-    };
-    let option = |letters: &[u8]| words.iter().any(|it| letters == it.bytes());
-    let variable = match name {
-        b"test" | b"[" => option(b"-v") || option(b"-R"),
-        b"printf" => words.first().is_some_and(|it| it.bytes().starts_with(b"-v")),
-        b"set" => words
-            .iter()
-            .take_while(|it| it.bytes() != b"--")
-            .any(|it| !it.plain().is_some_and(known_setting)),
-        b"declare" | b"typeset" | b"local" | b"export" | b"readonly" | b"unset" | b"integer"
-        | b"float" => words.iter().any(|it| !names_variable(it)),
-        b"read" | b"getopts" => words.iter().any(|it| it.plain().is_none()),
-        _ => false,
-    };
-    if variable || words.iter().any(evaluates) { Err(Why::Builtin) } else { Ok(()) }
-}
-
-fn known_setting(word: &[u8]) -> bool {
-    match word.split_first() {
-        Some((b'-' | b'+', letters)) => letters.iter().all(|it| b"euvfCo".contains(it)),
-        _ => matches!(word, b"pipefail" | b"errexit" | b"nounset" | b"noglob" | b"noclobber"),
-    }
-}
-
-/// An option, a name, or a name with a value that is no list and no secret setting of the shell.
-fn names_variable(word: &Word) -> bool {
-    let bytes = word.bytes();
-    if let Some((b'-' | b'+', letters)) = bytes.split_first() {
-        return letters.iter().all(u8::is_ascii_alphabetic);
-    }
-    let end = bytes.iter().position(|&it| it == b'=').unwrap_or(bytes.len());
-    let (name, value) = bytes.split_at_checked(end).unwrap_or_default();
-    let name = name.strip_suffix(b"+").unwrap_or(name);
-    crate::word::is_name(name)
-        && value.iter().skip(1).find(|it| !b"\"'\\".contains(it)) != Some(&b'(')
-        && !matches!(name, b"PS4" | b"BASH_ENV" | b"PROMPT_COMMAND")
-}
 
 const INTERPRETERS: &[&[u8]] = &[
     b"python",

@@ -172,6 +172,71 @@ fn commands_that_start_others() {
     assert!(read(b"ssh other rm").flags.nested_ssh);
 }
 
+/// Lines that ran a command of which nothing was read: what a review that set out to find them found.
+#[test]
+fn what_would_run_unseen_is_not_understood() {
+    for text in [
+        "`'r\\\nm' x`",
+        "a \"`'r\\\nm' x`\"",
+        "env 'BASH_ENV=$(rm x)' bash -c a",
+        "env 'BASH_FUNC_a%%=() { rm x; }' bash -c a",
+        "sudo PS4=x bash -c a",
+        "eval -- rm x",
+        "time X=1 rm x",
+        "time -p X=1 rm x",
+        "nocorrect X=1 rm x",
+        "declare -i X; X='a[$(rm x)]'",
+        "Y='a[' Z='`rm x`]'; declare -i X=$Y$Z",
+        "declare -n X; X=a",
+        "RANDOM=$Y",
+        "export RANDOM=1",
+        "read RANDOM <<< $Y",
+        "read 'BASH_CMDS[a]' <<< /bin/rm; a x",
+        "read 'c[X]' <<< 1",
+        "read -a x",
+        "read $x",
+        "POSIXLY_CORRECT=1",
+        "b & wait -n -p X",
+        "b & wait $X",
+        "[ $Y \"$X\" ]",
+        "[ \"$Y\" \"$X\" ]",
+        "[ \"$Y\" a ]",
+        "[ a \"$Y\" b ]",
+        "test $Y",
+        "printf $Y x",
+        "printf \"$Y\" x",
+        "getopts a 'b[c]'",
+        "a {c[X]}>f",
+        "a {c}<f",
+        "find . {-exec,rm,\\;}",
+        "find . $X",
+        "find \"$X\" rm {} \\;",
+        "find . -exec a $X \\;",
+        "find . -exec a \"$X\" -exec rm x \\;",
+        "x+=1 b",
+        "!(a)",
+        "READNULLCMD=rm; <x",
+        "ksh93 x",
+        "exit 'a[$(rm x)]'",
+    ] {
+        assert!(read(text.as_bytes()).unparsed.is_some(), "{text}");
+    }
+    // And what people write goes on being read.
+    for text in [
+        "[ -n \"$x\" ] && [ \"$x\" = y ] && test ! -e \"$HOME/f\" || [ \"$x\" ]",
+        "[ $# -gt 1 ] || [ \"$?\" -eq 0 ]",
+        "find \"$HOME/src\" -name '*.c' -exec grep \"$x\" {} \\;",
+        "find . -name *.c",
+        "read -r -p 'name: ' x; read -rn 1; read a b",
+        "export A=1 B=$x; unset A; declare -x C=2; local d",
+        "env A=1 B=$x C=\"$y\" a; A=1 B='x y' a",
+        "a & wait $!; wait; exit $x",
+        "printf '%s\\n' \"$x\"; time a; nohup a",
+    ] {
+        assert_eq!(read(text.as_bytes()).unparsed, None, "{text}");
+    }
+}
+
 #[test]
 fn what_is_not_understood_is_said() {
     for text in

@@ -85,7 +85,7 @@ fn line() -> impl Strategy<Value = String> {
         2 => prop::sample::select(vec!["'", "\"", "\\", "$", "#", "=", "`", "''"]),
         2 => prop::sample::select(vec!["$(", ")", "(", " { ", "; }", "\"$(", ")\"", "`a`"]),
         1 => prop::sample::select(vec![">", "<", "2>&1", ">&2", "$'", "*", "{", "}", "~", "[", "]"]),
-        1 => prop::sample::select(vec!["\"$\\\n(", "&\\\n", "|\\\n", "(\\\n", "7\\\n>", "x\\\n="]),
+        1 => prop::sample::select(vec!["\"$\\\n(", "&\\\n", "|\\\n", "(\\\n", "7\\\n>", "x\\\n=", "`'a\\\nb'`"]),
         1 => prop::sample::select(vec!["eval ", "command ", "exec ", "X=1 ", "$X", "${X}", "if", "\\'"]),
     ];
     prop::collection::vec(piece, 1..12).prop_map(|pieces| pieces.concat())

@@ -50,9 +50,8 @@ pub(crate) fn disconnect(error: &russh::Error) -> Option<(Disconnect, String)> {
     let reason = match error {
         E::Disconnect | E::HUP | E::IO(_) | E::SendError | E::RecvError => return None,
         E::Join(_) | E::Elapsed(_) => return None,
-        E::InactivityTimeout | E::KeepaliveTimeout | E::ConnectionTimeout => {
-            Disconnect::ConnectionLost
-        }
+        // Nobody listens, or a packet was cut in the middle.
+        E::InactivityTimeout | E::KeepaliveTimeout | E::ConnectionTimeout => return None,
         E::KexInit | E::Kex | E::NoCommonAlgo { .. } | E::StrictKeyExchangeViolation { .. } => {
             Disconnect::KeyExchangeFailed
         }

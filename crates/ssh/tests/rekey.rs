@@ -5,8 +5,12 @@ mod rig;
 
 use std::io::Write as _;
 use std::process::Stdio;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use rig::Rig;
+use rig::between::{KEXINIT, between};
 use testbed::{Sshd, SshdOptions, require};
 
 /// Bytes that no shift leaves equal.
@@ -49,4 +53,38 @@ fn the_target_and_the_client_change_keys_under_load() {
     rig.settle();
     let responses = rig.entries_of("response");
     assert!(responses.iter().all(|r| r["outcome"] == "ok"), "{responses:?}");
+}
+
+/// Behind our NEWKEYS packets are numbered from 0 again (strict key exchange), and the new key is
+/// in use only once the client's has come: a word between them would use a number, and with
+/// ChaCha20-Poly1305 a keystream, twice.
+#[test]
+fn attack_12_nothing_is_said_under_the_old_keys_once_new_ones_were_agreed() {
+    let Some(sshd) = require(Sshd::start(&SshdOptions::default())) else { return };
+    let rig = Rig::start(&sshd);
+    let (tell, corrupted) = mpsc::channel();
+    let mut seen = 0;
+    let between = between(rig.port, move |piece, down| {
+        match seen {
+            0 if piece.len() <= KEXINIT || down < 3_000_000 => return,
+            // Its NEWKEYS, behind the two messages of its exchange.
+            2 => {
+                piece[6] ^= 1;
+                tell.send(down).unwrap();
+            }
+            _ => {}
+        }
+        seen += 1;
+    });
+    let mut ssh = rig.ssh_command();
+    ssh.args(["-p", &between.port.to_string(), "-o", "RekeyLimit=2M"]);
+    ssh.args(["-c", "chacha20-poly1305@openssh.com", "gw", "cat /dev/zero"]);
+    let mut ssh = ssh.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let then =
+        corrupted.recv_timeout(Duration::from_secs(60)).expect("the client changes its keys");
+    assert!(!ssh.wait().unwrap().success());
+    assert_eq!(between.down.load(Ordering::Relaxed), then, "bytes came behind NEWKEYS");
+    rig.settle();
+    let ends = rig.entries_of("session_end");
+    assert!(ends.iter().any(|it| it.to_string().contains("decrypt")), "{ends:?}");
 }

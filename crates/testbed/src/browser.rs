@@ -29,7 +29,7 @@ pub enum Step {
 ///
 /// # Errors
 /// [`Error::Missing`] without Node.js or Chromium; [`Error::Failed`] with what the page showed when
-/// a step does not come about within half a minute.
+/// a step does not come about within a minute.
 pub fn browse(steps: &[Step]) -> Result<Vec<Value>, Error> {
     if find_program("node", &[]).is_none() {
         return Err(Error::missing("node", "install Node.js 20 or newer"));

@@ -186,17 +186,7 @@ fn need(program: &str, how: &str) -> Result<(), Error> {
 }
 
 fn python(script: &str) -> Result<Command, Error> {
-    need("python3", "apt-get install python3 python3-venv")?;
-    let recipe = install::recipe("clients/python", &["requirements.txt"])?;
-    let dir = install::once("python", &recipe, |dir| {
-        let venv = dir.join("venv");
-        output("python3 -m venv", Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        let mut pip = Command::new(venv.join("bin/pip"));
-        pip.args(["install", "--quiet", "--only-binary", ":all:"]).arg("-r");
-        pip.arg(install::assets().join("clients/python/requirements.txt"));
-        output("pip install", &mut pip).map(|_| ())
-    })?;
-    let mut python = Command::new(dir.join("venv/bin/python"));
+    let mut python = Command::new(install::python("clients/python")?.join("python"));
     python.arg("-B").arg(install::assets().join("clients/python").join(script));
     Ok(python)
 }

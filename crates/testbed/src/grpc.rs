@@ -1,12 +1,11 @@
 //! gRPC's own Python library: a server and a client.
 
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::dirs::{Account, find_program, server_dir, spare_port};
-use crate::process::{Server, Stop, output};
+use crate::dirs::{Account, server_dir, spare_port};
+use crate::process::{Server, Stop};
 use crate::{Error, install};
 
 /// How long the server may take until it listens.
@@ -53,26 +52,9 @@ pub fn grpc_client() -> Result<Command, Error> {
 }
 
 fn script(name: &str) -> Result<Command, Error> {
-    let mut python = Command::new(python()?);
+    let mut python = Command::new(install::python("grpc")?.join("python"));
     python.arg("-B").arg(install::assets().join("grpc").join(name));
     // It asks the environment for a proxy.
     python.env_remove("http_proxy").env_remove("https_proxy").env_remove("grpc_proxy");
     Ok(python)
-}
-
-/// A Python with gRPC, installed once into the cache folder.
-fn python() -> Result<PathBuf, Error> {
-    if find_program("python3", &[]).is_none() {
-        return Err(Error::missing("python3", "apt-get install python3 python3-venv"));
-    }
-    let recipe = install::recipe("grpc", &["requirements.txt"])?;
-    let dir = install::once("grpc", &recipe, |dir| {
-        let venv = dir.join("venv");
-        output("python3 -m venv", Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        let mut pip = Command::new(venv.join("bin/pip"));
-        pip.args(["install", "--quiet", "--only-binary", ":all:"]).arg("-r");
-        pip.arg(install::assets().join("grpc/requirements.txt"));
-        output("pip install", &mut pip).map(drop)
-    })?;
-    Ok(dir.join("venv/bin/python"))
 }

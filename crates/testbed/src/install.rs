@@ -2,7 +2,10 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use crate::dirs::find_program;
+use crate::process::output;
 use crate::{Error, cache_dir};
 
 /// Runs `install` in `cache/name` unless the same `recipe` was installed
@@ -53,4 +56,22 @@ pub(crate) fn copy(folder: &str, files: &[&str], to: &Path) -> Result<(), Error>
         fs::copy(&from, to.join(file)).map_err(fail)?;
     }
     Ok(())
+}
+
+/// The `bin` folder of a Python environment with what `requirements.txt` of an assets folder
+/// names, wheels only, installed once into the cache folder.
+pub(crate) fn python(folder: &str) -> Result<PathBuf, Error> {
+    if find_program("python3", &[]).is_none() {
+        return Err(Error::missing("python3", "apt-get install python3 python3-venv"));
+    }
+    let recipe = recipe(folder, &["requirements.txt"])?;
+    let dir = once(&folder.replace('/', "-"), &recipe, |dir| {
+        let venv = dir.join("venv");
+        output("python3 -m venv", Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        let mut pip = Command::new(venv.join("bin/pip"));
+        pip.args(["install", "--quiet", "--only-binary", ":all:"]).arg("-r");
+        pip.arg(assets().join(folder).join("requirements.txt"));
+        output("pip install", &mut pip).map(drop)
+    })?;
+    Ok(dir.join("venv/bin"))
 }

@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::dirs::{Account, find_program, server_dir, spare_port};
+use crate::dirs::{Account, server_dir, spare_port};
 use crate::mcp_node::{self, NodeServer};
-use crate::process::{Server, Stop, output};
+use crate::process::{Server, Stop};
 use crate::{Error, install};
 
 /// How long the server may take until it listens: Python loads a good deal first.
@@ -83,7 +83,7 @@ impl McpServer {
 /// # Errors
 /// As [`McpServer::start`].
 pub fn mcp_stdio(deleted: &std::path::Path) -> Result<Vec<String>, Error> {
-    let words = [python()?, install::assets().join("mcp/server.py")];
+    let words = [install::python("mcp")?.join("python"), install::assets().join("mcp/server.py")];
     let mut words: Vec<String> = words.iter().map(|it| it.display().to_string()).collect();
     words.insert(1, "-B".to_owned());
     words.extend(["stdio".to_owned(), deleted.display().to_string()]);
@@ -109,24 +109,7 @@ pub fn mcp_plan_python() -> Result<Command, Error> {
 }
 
 fn script(name: &str) -> Result<Command, Error> {
-    let mut python = Command::new(python()?);
+    let mut python = Command::new(install::python("mcp")?.join("python"));
     python.arg("-B").arg(install::assets().join("mcp").join(name));
     Ok(python)
-}
-
-/// A Python with the SDK, installed once into the cache folder.
-fn python() -> Result<PathBuf, Error> {
-    if find_program("python3", &[]).is_none() {
-        return Err(Error::missing("python3", "apt-get install python3 python3-venv"));
-    }
-    let recipe = install::recipe("mcp", &["requirements.txt"])?;
-    let dir = install::once("mcp", &recipe, |dir| {
-        let venv = dir.join("venv");
-        output("python3 -m venv", Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        let mut pip = Command::new(venv.join("bin/pip"));
-        pip.args(["install", "--quiet", "--only-binary", ":all:"]).arg("-r");
-        pip.arg(install::assets().join("mcp/requirements.txt"));
-        output("pip install", &mut pip).map(drop)
-    })?;
-    Ok(dir.join("venv/bin/python"))
 }

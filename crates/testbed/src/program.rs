@@ -13,6 +13,9 @@ use crate::Error;
 /// tests run side by side.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a wait for its end looks again.
+const POLL: Duration = Duration::from_millis(10);
+
 /// A running program, killed when it is dropped.
 #[derive(Debug)]
 pub struct Program {
@@ -102,9 +105,18 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`], if the operating system does not tell.
+    /// [`Error::Failed`] after a minute.
     pub fn wait(&mut self) -> Result<ExitStatus, Error> {
-        self.child.wait().map_err(|e| Error::failed("waiting for a program's end", e))
+        let failed =
+            |why: &dyn std::fmt::Display| Error::failed("waiting for a program's end", why);
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().map_err(|e| failed(&e))? {
+                return Ok(status);
+            }
+            std::thread::sleep(POLL);
+        }
+        Err(failed(&format!("heard {:#?}", self.heard)))
     }
 
     /// Asks it to end, by SIGTERM, and waits; its exit code, if no signal ended it.

@@ -26,19 +26,7 @@ pub fn program(name: &str, package: &str) -> Result<Command, Error> {
 /// # Errors
 /// [`Error::Missing`] without Python; [`Error::Failed`] if they can't be installed.
 pub fn python() -> Result<PathBuf, Error> {
-    if find_program("python3", &[]).is_none() {
-        return Err(Error::missing("python3", "apt-get install python3 python3-venv"));
-    }
-    let recipe = install::recipe("ssh-clients", &["requirements.txt"])?;
-    let dir = install::once("ssh-clients", &recipe, |dir| {
-        let venv = dir.join("venv");
-        output("python3 -m venv", Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        let mut pip = Command::new(venv.join("bin/pip"));
-        pip.args(["install", "--quiet", "--only-binary", ":all:"]).arg("-r");
-        pip.arg(install::assets().join("ssh-clients/requirements.txt"));
-        output("pip install", &mut pip).map(drop)
-    })?;
-    Ok(dir.join("venv/bin"))
+    install::python("ssh-clients")
 }
 
 /// A script of the assets folder `ssh-clients`, run by that Python.

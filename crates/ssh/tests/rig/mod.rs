@@ -9,6 +9,7 @@
     reason = "a rig that can't be set up fails its test"
 )]
 
+pub mod between;
 pub mod clear;
 pub mod raw;
 pub mod tools;

@@ -7,7 +7,7 @@
 import { spawn } from 'node:child_process';
 
 const [program, profile, plan] = process.argv.slice(2);
-const PATIENCE = 30_000;
+const PATIENCE = 60_000;
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 const browser = spawn(program, [
@@ -38,6 +38,7 @@ let last = 0;
 let sessionId;
 const ask = (method, params = {}) => new Promise((yes, no) => {
   waiting.set(++last, { yes, no });
+  setTimeout(no, PATIENCE, new Error(`${method} is not answered`)).unref();
   commands.write(`${JSON.stringify({ id: last, method, params, sessionId })}\0`);
 });
 const value = async (expression) => {
@@ -63,7 +64,10 @@ try {
   ({ sessionId } = await ask('Target.attachToTarget', { targetId, flatten: true }));
   const given = [];
   for (const step of JSON.parse(plan)) {
-    if (step.open) await ask('Page.navigate', { url: step.open });
+    if (step.open) {
+      const { errorText } = await ask('Page.navigate', { url: step.open });
+      if (errorText) throw new Error(`${step.open}: ${errorText}`);
+    }
     if (step.until) await until(step.until);
     if (step.run) given.push(await value(step.run));
   }

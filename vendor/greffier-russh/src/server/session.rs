@@ -696,12 +696,17 @@ impl Session {
         ended
     }
 
-    /// Tells the client why the session ends, as well as that still goes.
+    /// Tells the client why the session ends, as well as that still goes. Not while keys change:
+    /// packets are numbered anew then, before the new key is in use, and under the old one a
+    /// number must not be used twice.
     async fn say_farewell<W>(&mut self, stream: &mut W, reason: Disconnect, description: &str)
     where
         W: AsyncWrite + Unpin,
     {
-        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+        const PATIENCE: Duration = Duration::from_secs(1);
+        if self.common.encrypted.is_some() && self.kex.active() {
+            return;
+        }
         if self.common.disconnect(reason, description, "").is_ok() && self.flush().is_ok() {
             let flush = self.common.packet_writer.flush_into(stream);
             let _ = tokio::time::timeout(PATIENCE, flush).await;
