@@ -1,6 +1,6 @@
 //! `cargo xtask bench http`: greffier against a direct connection, a relay on the same library
-//! that looks at nothing, nginx and HAProxy, everything in one run on one machine. See the
-//! package's README.
+//! that looks at nothing, nginx, HAProxy and mitmproxy, everything in one run on one machine. See
+//! the package's README.
 
 mod load;
 mod peer;
@@ -23,8 +23,9 @@ const HELP: &str = "\
 cargo xtask bench http [options]
 
 greffier-http with full recording and masking on, at two durability levels, against a direct
-connection, a bare hyper relay, nginx and HAProxy; medians over rounds whose order is reversed
-every other time, as a table in Markdown. Needs wrk, nginx and haproxy.
+connection, a bare hyper relay, nginx, HAProxy and, where mitmdump is in PATH, mitmproxy; medians
+over rounds whose order is reversed every other time, as a table in Markdown. Needs wrk, nginx and
+haproxy.
 
   --quick            one round of one second each, 64 MiB for the endless body
   --rounds N         rounds, default 3
@@ -124,7 +125,7 @@ fn run(options: &Options) -> Result<(), String> {
     let before = proc::load_average();
     let ground = Ground::new(greffier)?;
     let mut peers = Vec::new();
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_there()) {
         peers.push(Peer::start(kind, &ground)?);
     }
     let mut results = Results::default();

@@ -17,6 +17,8 @@ const ORIGIN: &str = "greffier.bench/http";
 const END: Duration = Duration::from_secs(120);
 /// How long a proxy may take to start.
 const START: Duration = Duration::from_secs(30);
+/// mitmproxy's program without a screen.
+const MITMDUMP: &str = "mitmdump";
 /// Of the token: longer than any run.
 const LIFETIME: Duration = Duration::from_secs(3500);
 
@@ -31,6 +33,8 @@ pub(crate) enum Kind {
     Nginx,
     /// The same.
     Haproxy,
+    /// As a reverse proxy that keeps nothing: what records HTTP otherwise. Only where it is there.
+    Mitmproxy,
     /// greffier-http, each command durable before it is forwarded.
     BeforeExecute,
     /// greffier-http, each command durable before its answer.
@@ -38,11 +42,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 6] = [
+    pub(crate) const ALL: [Kind; 7] = [
         Kind::Direct,
         Kind::Relay,
         Kind::Nginx,
         Kind::Haproxy,
+        Kind::Mitmproxy,
         Kind::BeforeExecute,
         Kind::BeforeResponse,
     ];
@@ -53,9 +58,15 @@ impl Kind {
             Kind::Relay => "bare hyper relay",
             Kind::Nginx => "nginx",
             Kind::Haproxy => "HAProxy",
+            Kind::Mitmproxy => "mitmproxy",
             Kind::BeforeExecute => "greffier before-execute",
             Kind::BeforeResponse => "greffier before-response",
         }
+    }
+
+    /// Whether it can be started here.
+    pub(crate) fn is_there(self) -> bool {
+        self != Kind::Mitmproxy || found(MITMDUMP).is_ok()
     }
 
     pub(crate) fn is_ours(self) -> bool {
@@ -135,6 +146,10 @@ impl Peer {
             }
             Kind::Haproxy => {
                 let (port, child) = start_haproxy(&dir, ground.port)?;
+                (port, Some(child), None)
+            }
+            Kind::Mitmproxy => {
+                let (port, child) = start_mitmproxy(&dir, ground.port)?;
                 (port, Some(child), None)
             }
             Kind::BeforeExecute | Kind::BeforeResponse => {
@@ -247,6 +262,16 @@ fn start_haproxy(dir: &Path, upstream: u16) -> Result<(u16, Running), String> {
     fs::write(&file, text).map_err(|e| e.to_string())?;
     let mut command = program(&found("haproxy")?, &log)?;
     command.arg("-db").arg("-f").arg(&file);
+    listens(port, Running(command.spawn().map_err(|e| e.to_string())?), &log)
+}
+
+fn start_mitmproxy(dir: &Path, upstream: u16) -> Result<(u16, Running), String> {
+    let port = testbed::spare_port().map_err(|e| e.to_string())?;
+    let log = dir.join("said");
+    let mut command = program(&found(MITMDUMP)?, &log)?;
+    command.args(["--quiet", "--listen-host", "127.0.0.1", "--listen-port", &port.to_string()]);
+    command.args(["--mode", &format!("reverse:http://127.0.0.1:{upstream}")]);
+    command.arg("--set").arg(format!("confdir={}", dir.display()));
     listens(port, Running(command.spawn().map_err(|e| e.to_string())?), &log)
 }
 
