@@ -7,6 +7,7 @@
 //!
 //! - [`attributes`]: what a request asks, told from its method and URL as the API server's own
 //!   authorization tells it: [`Attributes::of`].
+//! - [`status`]: refusals that clients print well: [`Status`].
 //!
 //! A size or count has a limit, each a named constant. No error and no `Debug` shows a body, a
 //! command line or bytes of a stream.
@@ -33,6 +34,8 @@
 
 pub mod attributes;
 mod query;
+pub mod status;
 
 pub use attributes::{Access, Attributes, AttributesError, ExecOptions};
 pub use query::{MAX_PARAMETERS, MAX_QUERY_BYTES};
+pub use status::{Reason, Status};
