@@ -8,6 +8,7 @@
 //! - [`attributes`]: what a request asks, told from its method and URL as the API server's own
 //!   authorization tells it: [`Attributes::of`].
 //! - [`status`]: refusals that clients print well: [`Status`].
+//! - [`streams`]: what an exec carries over WebSocket, and how it ended.
 //!
 //! A size or count has a limit, each a named constant. No error and no `Debug` shows a body, a
 //! command line or bytes of a stream.
@@ -35,6 +36,7 @@
 pub mod attributes;
 mod query;
 pub mod status;
+pub mod streams;
 
 pub use attributes::{Access, Attributes, AttributesError, ExecOptions};
 pub use query::{MAX_PARAMETERS, MAX_QUERY_BYTES};
