@@ -9,6 +9,7 @@
 //!   authorization tells it: [`Attributes::of`].
 //! - [`status`]: refusals that clients print well: [`Status`].
 //! - [`streams`]: what an exec carries over WebSocket, and how it ended.
+//! - [`spdy`]: what older clients, and port forwards, carry it over.
 //!
 //! A size or count has a limit, each a named constant. No error and no `Debug` shows a body, a
 //! command line or bytes of a stream.
@@ -35,6 +36,7 @@
 
 pub mod attributes;
 mod query;
+pub mod spdy;
 pub mod status;
 pub mod streams;
 

@@ -9,6 +9,7 @@
 
 mod channels;
 mod exit;
+mod utf8;
 mod websocket;
 
 pub use channels::{Channel, ChannelEvent, Channels, Subprotocol};
