@@ -168,7 +168,9 @@ fn port_forward(mut kubectl: Command) {
     kubectl.args(["port-forward", "--address=127.0.0.1", "pod/web", &format!(":{port}")]);
     let mut forward = Running(kubectl.stdout(Stdio::piped()).spawn().unwrap());
     let mut told = String::new();
-    BufReader::new(forward.0.stdout.take().unwrap()).read_line(&mut told).unwrap();
+    // Kept open: it says more, and ends if nobody can hear it.
+    let mut says = BufReader::new(forward.0.stdout.take().unwrap());
+    says.read_line(&mut told).unwrap();
     // Forwarding from 127.0.0.1:41234 -> 5432
     let ours = told.split_whitespace().nth(2).unwrap();
     let mut tcp = TcpStream::connect(ours).unwrap();
