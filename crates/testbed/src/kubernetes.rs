@@ -117,7 +117,8 @@ impl Cluster {
     ///
     /// A command in the pod is a process on this machine, in the folder [`Cluster::pod_dir`]; to
     /// attach to it is to talk to `cat`, which first says `attached`; its ports are this machine's.
-    /// Its log begins with `line 1` to `line 3` and grows by [`Cluster::append_pod_log`].
+    /// What a command left in the background ends with the node. The pod's log begins with
+    /// `line 1` to `line 3` and grows by [`Cluster::append_pod_log`].
     ///
     /// # Errors
     /// [`Error::Missing`] without Go; [`Error::Failed`] when it can't be built or does not start.
@@ -130,7 +131,7 @@ impl Cluster {
         let mut command = Command::new(program);
         command.arg(format!("127.0.0.1:{port}")).args([&issued.certificate, &issued.key]);
         command.arg(self.ca());
-        let mut node = Server::new("kubelet", dir, Stop::Kill);
+        let mut node = Server::new("kubelet", dir, Stop::Term);
         node.spawn(command, Account::Ours)?;
         node.wait_until(START_LIMIT, |_| TcpStream::connect(("127.0.0.1", port)).is_ok())?;
         self.node = Some(node);
@@ -189,6 +190,11 @@ impl Cluster {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.apiserver.pid()
+    }
+
+    /// Kills the API server at once.
+    pub fn kill9(&mut self) {
+        self.apiserver.kill9();
     }
 
     /// What the API server printed so far.

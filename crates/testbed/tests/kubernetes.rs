@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use testbed::{Cluster, require};
@@ -90,6 +91,7 @@ fn a_pod_runs_commands_and_hands_on_logs_ports_and_files() {
             kubectl
         };
         exec(kubectl());
+        exec_by_right(&cluster, &kubectl);
         exec_with_input(kubectl());
         exec_on_a_terminal(&kubectl());
         attach(kubectl());
@@ -104,6 +106,18 @@ fn a_pod_runs_commands_and_hands_on_logs_ports_and_files() {
         }
     }
     logs(&cluster);
+    let background = "sleep 300 >/dev/null 2>&1 & echo $!";
+    let out = run(&mut cluster.kubectl(), &["exec", "web", "--", "sh", "-c", background]);
+    // Empty of one that ended and that nobody asked after yet.
+    let command_line = format!("/proc/{}/cmdline", good(&out).trim());
+    let runs = || !std::fs::read(&command_line).unwrap_or_default().is_empty();
+    assert!(runs());
+    drop(cluster);
+    let end = Instant::now() + Duration::from_secs(60);
+    while runs() {
+        assert!(Instant::now() < end, "it outlives its node");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn exec(mut kubectl: Command) {
@@ -113,6 +127,15 @@ fn exec(mut kubectl: Command) {
     assert_eq!(out.status.code(), Some(7), "{said}");
     assert_eq!(String::from_utf8_lossy(&out.stdout), "out\n");
     assert!(said.starts_with("err\n"), "{said}");
+}
+
+fn exec_by_right(cluster: &Cluster, kubectl: &dyn Fn() -> Command) {
+    let config = cluster.kubeconfig(&cluster.url(), &cluster.ca(), cluster.proxy_token()).unwrap();
+    let acting = |who: &str| {
+        run(kubectl().env("KUBECONFIG", &config), &["exec", "web", who, "--", "echo", "hello"])
+    };
+    assert_eq!(good(&acting("--as=alice@example.com")), "hello\n");
+    assert!(refused(&acting("--as=bob@example.com")).contains("bob@example.com"));
 }
 
 fn with_input(kubectl: &mut Command, input: &str) -> String {

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -50,10 +51,24 @@ func main() {
 	}
 	clients := x509.NewCertPool()
 	clients.AppendCertsFromPEM(authority)
+	endTogether()
 	// It runs what it is told to: only the API server may tell it.
 	config := &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients}
 	server := &http.Server{Addr: os.Args[1], TLSConfig: config, Handler: routes()}
 	log.Fatal(server.ListenAndServeTLS(os.Args[2], os.Args[3]))
+}
+
+// endTogether makes SIGTERM end what still runs here, with us: it is all in our process group.
+func endTogether() {
+	terminate := make(chan os.Signal, 1)
+	signal.Notify(terminate, syscall.SIGTERM)
+	go func() {
+		<-terminate
+		if syscall.Getpgrp() == os.Getpid() {
+			syscall.Kill(0, syscall.SIGKILL)
+		}
+		os.Exit(0)
+	}()
 }
 
 func routes() http.Handler {
@@ -159,8 +174,7 @@ func run(pod string, command []string, in io.Reader, out, errs io.WriteCloser, t
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "HOSTNAME=" + pod, "LC_ALL=C.UTF-8"}
 	cmd.WaitDelay = leftovers
-	// Nothing that it started outlives this program.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if tty {
 		return verdict(runOnTerminal(cmd, in, out, sizes))
 	}
@@ -188,7 +202,8 @@ func runOnTerminal(cmd *exec.Cmd, in io.Reader, out io.Writer,
 	defer ours.Close()
 	cmd.Env = append(cmd.Env, "TERM=xterm")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, theirs
-	cmd.SysProcAttr.Setctty = true
+	// A session of its own; those on the terminal are told when its leader ends.
+	cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty = true, true
 	// The first size is there before the command looks.
 	first := make(chan struct{})
 	go func() {
