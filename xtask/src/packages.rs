@@ -130,9 +130,9 @@ const NEEDS: &[Need] = &[
         there: || program("node") && program("npm"),
     },
     Need {
-        what: "Go 1.25 or newer",
+        what: "Go 1.26 or newer",
         debian: &[],
-        otherwise: "install Go 1.25 or newer (Debian 12's is too old)",
+        otherwise: "install Go 1.26 or newer (Debian 12's is too old)",
         there: || program("go"),
     },
 ];

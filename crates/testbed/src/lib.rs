@@ -1,5 +1,6 @@
-//! Real servers and real clients for tests: PostgreSQL, PgBouncer, OpenSSH, an
-//! OIDC provider nobody here wrote, and the drivers that people use.
+//! Real servers and real clients for tests: PostgreSQL, PgBouncer, OpenSSH,
+//! Kubernetes' API server, an OIDC provider nobody here wrote, and the drivers
+//! that people use.
 //!
 //! Every server gets a spare loopback port and a temporary folder of its own,
 //! runs as an ordinary user when the tests run as root, is ended by its
@@ -10,6 +11,8 @@
 //! Words used here:
 //! * **server**: a process of a program we did not write, held by a handle
 //!   ([`Postgres`], [`PgBouncer`], [`Sshd`], [`OidcProvider`]);
+//! * **cluster**: a Kubernetes API server with its etcd, and a node that is a
+//!   program of our own ([`Cluster`]);
 //! * **program**: one of ours, run as its users do ([`Program`]);
 //! * **client**: a small program in `assets/clients/` that plays the common
 //!   script through one driver ([`clients`]);
@@ -39,6 +42,7 @@
 //! | `CI=true` | what is missing fails the test |
 //! | `GREFFIER_TESTBED_DIR` | where servers' temporary folders are made (default: the system's) |
 //! | `GREFFIER_TESTBED_CACHE` | where drivers and suites are kept between runs (default: `testbed/` in Cargo's target folder) |
+//! | `KUBEBUILDER_ASSETS` | a folder with kube-apiserver, etcd and kubectl, so that none is built (default: Go builds them, once) |
 //!
 //! Linux only: the watchdog looks into `/proc`.
 
@@ -51,6 +55,8 @@ mod h2spec;
 mod har;
 mod http;
 mod install;
+mod kubernetes;
+mod kubernetes_build;
 mod mcp;
 mod mcp_node;
 mod oidc;
@@ -74,6 +80,7 @@ pub use grpc::{GrpcServer, grpc_client};
 pub use h2spec::{H2Cases, h2spec};
 pub use har::har_reader;
 pub use http::{HttpAnswer, get as http_get, post_form as http_post_form};
+pub use kubernetes::Cluster;
 pub use mcp::{McpServer, mcp_client, mcp_plan_python, mcp_stdio};
 pub use mcp_node::{NodeServer, mcp_conformance, mcp_node_stdio, mcp_plan_node};
 pub use oidc::{OidcClient, OidcProvider};

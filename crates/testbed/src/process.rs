@@ -42,6 +42,8 @@ pub(crate) enum Stop {
     Int,
     /// SIGQUIT: PostgreSQL's immediate shutdown.
     Quit,
+    /// SIGKILL: what would take its time, and has nothing to keep.
+    Kill,
 }
 
 impl Stop {
@@ -50,6 +52,7 @@ impl Stop {
             Self::Term => Signal::TERM,
             Self::Int => Signal::INT,
             Self::Quit => Signal::QUIT,
+            Self::Kill => Signal::KILL,
         }
     }
 
@@ -58,6 +61,7 @@ impl Stop {
             Self::Term => "TERM",
             Self::Int => "INT",
             Self::Quit => "QUIT",
+            Self::Kill => "KILL",
         }
     }
 }
