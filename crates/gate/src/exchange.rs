@@ -17,6 +17,10 @@ use crate::target::Durability;
 
 /// Bytes that are handed to a recording at once, unless a release wants them there sooner.
 const RECORDING_BYTES: usize = 128 * 1024;
+/// As much of an answer stays in entries where nothing else is asked for, in bytes: a few entries
+/// in a frame that is flushed anyway cost less than a file of its own. A longer one becomes a
+/// recording.
+pub const MAX_ANSWER_IN_ENTRIES: usize = 4 * MAX_INLINE_BYTES;
 /// Memory that bytes on their way to a recording may hold beside themselves.
 const MAX_SPARE: usize = 4096;
 
@@ -170,7 +174,7 @@ impl Exchange {
             None => MAX_INLINE_BYTES,
         };
         while self.answer.pending.len() > room {
-            if self.is_all_entries() {
+            if self.stays_in_entries() {
                 let rest = self.answer.pending.split_off(MAX_INLINE_BYTES);
                 let appended = self.append_output();
                 // Also what a full journal did not take: it may be asked again.
@@ -213,13 +217,11 @@ impl Exchange {
     pub fn release(&mut self) -> Result<Release, JournalError> {
         let mut hold = self.before_answer();
         if !self.answer.pending.is_empty() {
-            let outgrown = self.answer.in_entries + self.answer.pending.len() > MAX_INLINE_BYTES
-                && !self.is_all_entries();
-            if self.answer.recording.is_some() || outgrown {
-                self.spill()?;
-            } else {
+            if self.stays_in_entries() {
                 let index = self.append_output()?;
                 hold = self.session.hold_for(index);
+            } else {
+                self.spill()?;
             }
         }
         if let Some(recording) = &self.answer.recording {
@@ -335,6 +337,14 @@ impl Exchange {
     /// entry.
     fn is_all_entries(&self) -> bool {
         self.grow == Grow::Entries || self.session.target().durability == Durability::BeforeRelease
+    }
+
+    /// Whether what is pending goes into entries: it does while the answer is short, and no
+    /// part of it went elsewhere.
+    fn stays_in_entries(&self) -> bool {
+        let Answer { recording, in_entries, pending, .. } = &self.answer;
+        self.is_all_entries()
+            || (recording.is_none() && in_entries + pending.len() <= MAX_ANSWER_IN_ENTRIES)
     }
 
     /// What the first byte of the answer waits for.

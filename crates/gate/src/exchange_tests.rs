@@ -270,14 +270,14 @@ async fn keeping_can_end_on_the_way_and_a_recording_needs_a_wait() {
     let rig = Rig::start().await;
     let session = rig.session(RecordingLevel::Full).await;
     let mut exec = submit(&session, Draft::default());
-    exec.answer(&[b'x'; 40_000]).unwrap();
+    exec.answer(&[b'x'; 80_000]).unwrap();
     exec.release().unwrap();
     exec.keep_no_more();
     exec.answer(b"secret").unwrap();
     let mut response = Response { outcome: "ok".into(), ..Response::default() };
     assert!(exec.try_finish(&mut response).unwrap().is_none());
     finish(&mut exec).await;
-    assert_eq!(rig.lines.of("response")[0]["chunks"][0]["bytes"], 40_000);
+    assert_eq!(rig.lines.of("response")[0]["chunks"][0]["bytes"], 80_000);
     assert_eq!(rig.lines.of("response").len(), 1);
 }
 
@@ -292,6 +292,9 @@ async fn however_long_an_answer_every_object_is_named_once_and_in_order() {
     let rig = Rig::start().await;
     let session = rig.session(RecordingLevel::Full).await;
     let mut copy = submit(&session, Draft::default());
+    let outgrown = MAX_ANSWER_IN_ENTRIES + 1;
+    copy.answer(&vec![b'x'; outgrown]).unwrap();
+    copy.release().unwrap();
     for length in 0..1000 {
         copy.answer(&vec![b'x'; 20_000 + length]).unwrap();
         copy.release().unwrap();
@@ -299,11 +302,12 @@ async fn however_long_an_answer_every_object_is_named_once_and_in_order() {
     }
     assert!(rig.lines.of("response").is_empty());
     let early = named(&rig.lines.of("output"), "chunks").len();
-    assert!(early > 1000 - 2 * records::MAX_CHUNKS, "named before the end: {early}");
+    assert!(early >= 1000 - 2 * records::MAX_CHUNKS, "named before the end: {early}");
     finish(&mut copy).await;
     let entries = [rig.lines.of("output"), rig.lines.of("response")].concat();
     assert!(entries.iter().all(|it| it["data"].is_null() && it["command"] == copy.number()));
-    assert_eq!(named(&entries, "chunks"), Vec::from_iter(20_000..21_000));
+    let lengths = std::iter::once(outgrown as u64).chain(20_000..21_000);
+    assert_eq!(named(&entries, "chunks"), Vec::from_iter(lengths));
     assert_eq!(named(&entries, "input_chunks"), Vec::from_iter(1..=1000));
     let parts: Vec<_> = rig.lines.of("output").iter().map(|it| it["part"].clone()).collect();
     assert_eq!(parts, (0..parts.len()).map(Value::from).collect::<Vec<_>>());
@@ -311,7 +315,7 @@ async fn however_long_an_answer_every_object_is_named_once_and_in_order() {
     // An exchange that is dropped names what is complete.
     let mut copy = submit(&session, Draft::default());
     for length in 0..10 {
-        copy.answer(&vec![b'x'; 20_000 + length]).unwrap();
+        copy.answer(&vec![b'x'; outgrown + length]).unwrap();
     }
     drop(copy);
     finish(&mut submit(&session, Draft::default())).await;
@@ -358,10 +362,30 @@ async fn an_answer_handed_over_whole_is_the_answer() {
     finish(&mut exchange).await;
     // The beginning stands in entries, the rest in the recording.
     let mut recorded: Vec<u8> = rig.lines.answer().concat();
-    assert!(!recorded.is_empty() && recorded.len() < records::MAX_INLINE_BYTES);
+    assert!(!recorded.is_empty() && recorded.len() <= MAX_ANSWER_IN_ENTRIES);
     for part in rig.lines.of("part") {
         recorded.extend(STANDARD.decode(part["base64"].as_str().unwrap()).unwrap());
     }
     assert!(recorded == expected, "{} of {} bytes, or others", recorded.len(), expected.len());
     assert_eq!(rig.lines.of("response")[0]["bytes"], expected.len());
+}
+
+#[tokio::test]
+async fn an_answer_of_a_few_entries_needs_no_recording() {
+    for (step, length) in [(1_000, MAX_ANSWER_IN_ENTRIES), (20_000, 60_000), (60_000, 60_000)] {
+        let rig = Rig::start().await;
+        let session = rig.session(RecordingLevel::Full).await;
+        let mut exchange = submit(&session, Draft::default());
+        let answer: Vec<u8> = (0..length).map(|i| b"0123456789"[i % 10]).collect();
+        for piece in answer.chunks(step) {
+            exchange.answer(piece).unwrap();
+            exchange.release().unwrap().cleared(&mut *session.waiter()).await.unwrap();
+            let released = rig.lines.answer().concat();
+            assert!(answer.starts_with(&released) && released.ends_with(piece));
+        }
+        finish(&mut exchange).await;
+        let parts = rig.lines.answer();
+        assert!(parts.iter().all(|part| part.len() <= records::MAX_INLINE_BYTES));
+        assert!(parts.concat() == answer && rig.lines.of("part").is_empty(), "{step}");
+    }
 }

@@ -70,7 +70,7 @@ mod session;
 mod spool;
 mod target;
 
-pub use exchange::Exchange;
+pub use exchange::{Exchange, MAX_ANSWER_IN_ENTRIES};
 pub use gate::{Arrival, Authenticate, Gate, Identified, Judge, Refused};
 pub use journal::{Journal, JournalError, Mark, Object, Pace, Progress, Recording, Wait};
 pub use lines::{JsonLines, MAX_WAITING_BYTES};

@@ -359,7 +359,7 @@ impl Connection {
             running.called(&parts.headers);
         }
         let short = source.body.size_hint().upper();
-        let short = short.is_some_and(|upper| upper <= records::MAX_INLINE_BYTES as u64);
+        let short = short.is_some_and(|upper| upper < gate::MAX_ANSWER_IN_ENTRIES as u64);
         let session = running.borrow().exchange.session().clone();
         let mut head = record::head(&session.target().masking, parts.status, &parts.headers);
         let content = match mcp {
