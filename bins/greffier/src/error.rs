@@ -28,6 +28,14 @@ pub(crate) enum Error {
         /// Its words, or what happened on the way.
         why: String,
     },
+    /// A login by browser.
+    #[error("no token from {issuer}: {why}")]
+    Login {
+        /// Whose.
+        issuer: String,
+        /// Its words, or what happened on the way.
+        why: String,
+    },
     /// A file that can't be written.
     #[error("writing {path}: {source}")]
     Write {
@@ -49,6 +57,7 @@ impl Error {
             | Error::Keygen(_)
             | Error::Output(_)
             | Error::Certificate { .. }
+            | Error::Login { .. }
             | Error::Write { .. } => 1,
             Error::Argument(_) | Error::Start(_) | Error::Read(_) => 2,
         }

@@ -5,8 +5,11 @@ mod check;
 mod demo;
 mod error;
 mod keygen;
+mod kubeconfig;
+mod own;
 mod place;
 mod ssh_cert;
+mod token;
 mod verify;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -30,6 +33,7 @@ Examples:
   greffier audit replay 0192c0de-…/1 --speed 2    --store DIR --log-id ID --key log.vkey
   greffier audit trace TRACE_ID                   --log DIR ID log.vkey --log DIR2 ID2 log2.vkey
   greffier audit har SESSION                      --store DIR --log-id ID --key log.vkey
+  greffier kubeconfig prod --server https://kube.example.org > ~/.kube/prod
   greffier verify                                 --store s3://bucket/audit --log-id ID --key log.vkey
 
 --store, --log-id and --key may stand in GREFFIER_STORE, GREFFIER_LOG_ID and GREFFIER_KEY.";
@@ -63,6 +67,10 @@ enum Command {
     Keygen(keygen::Arguments),
     /// Trade an OIDC token for an SSH certificate.
     SshCert(ssh_cert::Arguments),
+    /// Give kubectl a token, as its credential plugin.
+    Token(token::Arguments),
+    /// Print a kubeconfig for a cluster behind greffier-kubernetes.
+    Kubeconfig(kubeconfig::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +90,8 @@ fn main() -> ExitCode {
         Command::Policy(check::Policy::Check(arguments)) => check::policy(&arguments),
         Command::Keygen(arguments) => keygen::run(&arguments),
         Command::SshCert(arguments) => ssh_cert::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
+        Command::Kubeconfig(arguments) => kubeconfig::run(&arguments),
     };
     match done {
         Ok(code) => code,

@@ -1,25 +1,19 @@
 //! `greffier ssh-cert`.
 
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use identity::Secret;
 use ssh::obtain::{Proof, UserCertificate, Wish, certificate};
 use ssh::{HostTrust, PublicKey, SecretKey};
 
 use crate::error::Error;
+use crate::own::{at_home, now, read, token, with_suffix, write};
 
 /// The proxy's port, unless named.
 const PORT: u16 = 2222;
 /// A certificate that serves for less than this is renewed, in seconds.
 const RENEW_BELOW: u64 = 60;
-/// The longest token, key or certificate read, in bytes.
-const MAX_INPUT: u64 = 64 * 1024;
 
 /// What `--help` adds at its end.
 const AFTER_HELP: &str = "\
@@ -88,7 +82,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     }
     let (host, port) = gateway(&arguments.gateway)?;
     let trust = trust(arguments, host, port)?;
-    let token = if arguments.browser { None } else { Some(token(arguments)?) };
+    let token =
+        if arguments.browser { None } else { Some(token(arguments.token_file.as_deref())?) };
     let proof = token.as_ref().map_or(Proof::Browser(&tell), Proof::Token);
     let wish = Wish { host, port, trust, proof, key: &key.public(), names: &arguments.users };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -169,69 +164,6 @@ fn trust(arguments: &Arguments, host: &str, port: u16) -> Result<HostTrust, Erro
             "the host key of {host}:{port}: {error}; `ssh -p {port} {host}` asks once and keeps it"
         ))),
     }
-}
-
-fn token(arguments: &Arguments) -> Result<Secret, Error> {
-    let text = match &arguments.token_file {
-        Some(file) if file == Path::new("-") => {
-            let mut text = String::new();
-            let read = std::io::stdin().take(MAX_INPUT).read_to_string(&mut text);
-            read.map(|_| text).map_err(|error| format!("standard input: {error}"))
-        }
-        Some(file) => {
-            let file = at_home(file)?;
-            read(&file).map_err(|error| format!("{}: {error}", file.display()))
-        }
-        None => std::env::var("GREFFIER_TOKEN")
-            .map_err(|_| "no token: set GREFFIER_TOKEN, or name --token-file".to_owned()),
-    };
-    let text = text.map_err(Error::Argument)?;
-    let token = text.trim();
-    if token.is_empty() {
-        return Err(Error::Argument("the token is empty".into()));
-    }
-    Ok(Secret::from(token))
-}
-
-/// `~/` is the caller's home: in OpenSSH's configuration no shell stands before us.
-fn at_home(path: &Path) -> Result<PathBuf, Error> {
-    let Ok(below) = path.strip_prefix("~") else { return Ok(path.to_owned()) };
-    let home = std::env::home_dir().ok_or_else(|| Error::Argument("you have no home".into()))?;
-    Ok(home.join(below))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-fn read(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    fs::File::open(path)?.take(MAX_INPUT).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// Replaces a file at once: who reads it sees the old one or the new one.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
-    let failed = |source| Error::Write { path: path.to_owned(), source };
-    let aside = with_suffix(path, &format!(".{}", std::process::id()));
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&aside)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .and_then(|()| fs::rename(&aside, path));
-    if written.is_err() {
-        // Best effort: what could not be finished is of no use.
-        let _gone = fs::remove_file(&aside);
-    }
-    written.map_err(failed)
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

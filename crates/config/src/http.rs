@@ -11,6 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderName, HeaderValue};
+use http_proxy::kubernetes::{self, Kubernetes};
 use http_proxy::mcp::{Launcher, MAX_PROCESSES, Mcp, Program};
 use http_proxy::{Credential, Http2, Route, Target, Upstream};
 use identity::CodeLogin;
@@ -87,6 +88,7 @@ pub(crate) struct HttpTarget {
     header: Option<Field>,
     assertion: Option<assertion::Section>,
     mcp: Option<McpSection>,
+    kubernetes: Option<KubernetesSection>,
     http2: Option<bool>,
     upgrades: bool,
     max_body: Option<Size>,
@@ -111,6 +113,16 @@ struct McpSection {
     pass: Vec<String>,
     environment: BTreeMap<String, SecretRef>,
     max_processes: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct KubernetesSection {
+    user_prefix: String,
+    group_prefix: String,
+    secrets_in_clear: bool,
+    proxied: bool,
+    ephemeral_containers: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -179,9 +191,11 @@ pub(crate) fn target(
     });
     let route = route(document, path, &section);
     let mcp = section.mcp.as_ref().map(|mcp| mcp_target(document, path, &section, mcp, context));
-    let vocabulary = match mcp {
-        Some(_) => http_proxy::mcp::VOCABULARY,
-        None => http_proxy::VOCABULARY,
+    let kubernetes = kubernetes(document, path, &section, context);
+    let vocabulary = match (&mcp, &kubernetes) {
+        (Some(_), _) => http_proxy::mcp::VOCABULARY,
+        (None, Some(_)) => kubernetes::VOCABULARY,
+        (None, None) => http_proxy::VOCABULARY,
     };
     let operations =
         operations::compile(document, path, section.recording, &section.operations, vocabulary);
@@ -193,14 +207,15 @@ pub(crate) fn target(
             name: name.into(),
             recording: section.recording,
             durability: section.durability,
-            masking: context.masking.clone(),
+            masking: context.masking.policy.clone(),
             operations,
         }),
         upstream: upstream?,
         assertion,
         route,
         mcp,
-        upgrades: section.upgrades,
+        upgrades: section.upgrades || kubernetes.is_some(),
+        kubernetes,
         max_body: section.max_body.map(|size| size.0),
         answer_timeout: section.answer_timeout.map_or(http_proxy::ANSWER_TIMEOUT, |span| span.0),
         answer_stall: section.answer_stall.map_or(http_proxy::ANSWER_STALL, |span| span.0),
@@ -229,6 +244,55 @@ fn mcp_target(
         elicitation: mcp.elicitation,
         origins: mcp.origins.clone(),
         program: program(document, path, mcp, context).map(Launcher::new),
+    }
+}
+
+/// What is particular to an API server of Kubernetes, if it is one.
+fn kubernetes(
+    document: &mut Document<'_>,
+    path: &str,
+    section: &HttpTarget,
+    context: &Context<'_>,
+) -> Option<Kubernetes> {
+    let is_one = section.protocol.as_deref() == Some(kubernetes::PROTOCOL);
+    if !is_one {
+        if section.kubernetes.is_some() {
+            let message = "is for a target with `protocol = \"kubernetes\"`";
+            document.problem(format!("{path}.kubernetes"), message);
+        }
+        return None;
+    }
+    for (key, given, why) in [
+        ("mcp", section.mcp.is_some(), "has no use: an API server of Kubernetes is no MCP server"),
+        ("upgrades", section.upgrades, "has no use: exec and its like may, if rules let them"),
+        ("http2", section.http2 == Some(true), "has no use: TLS chooses, and exec needs HTTP/1.1"),
+        ("max_body", section.max_body.is_some(), "has no use: an object has at most 4 MiB"),
+    ] {
+        if given {
+            document.problem(format!("{path}.{key}"), why);
+        }
+    }
+    let default = KubernetesSection::default();
+    let own = section.kubernetes.as_ref().unwrap_or(&default);
+    for (key, prefix) in [("user_prefix", &own.user_prefix), ("group_prefix", &own.group_prefix)] {
+        if prefix.starts_with("system:") || !prefix.bytes().all(|it| it.is_ascii_graphic()) {
+            let message = "must be of visible ASCII, and not begin with `system:`";
+            document.problem(format!("{path}.kubernetes.{key}"), message);
+        }
+    }
+    match context.masking.behind(kubernetes::mask_rules(own.secrets_in_clear)) {
+        Ok(secrets) => Some(Kubernetes {
+            user_prefix: own.user_prefix.clone(),
+            group_prefix: own.group_prefix.clone(),
+            proxied: own.proxied,
+            ephemeral_containers: own.ephemeral_containers,
+            ..Kubernetes::new(secrets)
+        }),
+        Err(_) => {
+            let message = "has no room for the rules that mask Secrets: write fewer";
+            document.problem("masking.rule", message);
+            None
+        }
     }
 }
 

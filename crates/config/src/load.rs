@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::document::{Document, Value};
 use crate::loaded::{Audit, Listener, Loaded, Protocol, Serve, Targets};
-use crate::operations::{self, Context};
+use crate::operations::{self, Context, Masking};
 #[cfg(feature = "postgres")]
 use crate::postgres as pg;
 use crate::problem::{Problem, Problems, unknown};
@@ -48,7 +48,7 @@ const SECTIONS: &[&str] = &[
     "ssh_ca",
 ];
 /// Protocols that some program of the family speaks.
-const EVERY_PROTOCOL: [&str; 3] = ["postgres", "ssh", "http"];
+const EVERY_PROTOCOL: [&str; 4] = ["postgres", "ssh", "http", "kubernetes"];
 /// Protocols that this program can speak: one for each of this crate's features.
 const PROTOCOLS: &[&str] = &[
     #[cfg(feature = "postgres")]
@@ -57,6 +57,8 @@ const PROTOCOLS: &[&str] = &[
     ::ssh::PROTOCOL,
     #[cfg(feature = "http")]
     http_proxy::PROTOCOL,
+    #[cfg(feature = "kubernetes")]
+    http_proxy::kubernetes::PROTOCOL,
 ];
 
 /// Reads and checks a configuration. Reads the files and variables that it names; opens no log
@@ -162,7 +164,7 @@ impl<'a> Reader<'a> {
             audit: audit?,
             verifier: verifier?,
             policy: policy?,
-            masking: masking?,
+            masking: masking?.policy,
             targets,
             #[cfg(feature = "ssh")]
             ssh_authority,
@@ -245,7 +247,7 @@ impl<'a> Reader<'a> {
                 let mut all = named.filter(|word| PROTOCOLS.contains(word));
                 // Without a target that is one, its other mistakes are told even so.
                 let first = all.next().or(PROTOCOLS.first().copied())?;
-                if all.any(|other| other != first) {
+                if all.any(|other| carrier(other) != carrier(first)) {
                     let message = "is missing; targets speak more than one, so name which";
                     self.document.problem(format!("{path}.protocol"), message);
                     return None;
@@ -284,7 +286,7 @@ impl<'a> Reader<'a> {
                     .map(|own| Protocol::Ssh(Box::new(own)))
             }
             #[cfg(feature = "http")]
-            http_proxy::PROTOCOL => {
+            http_proxy::PROTOCOL | http_proxy::kubernetes::PROTOCOL => {
                 let section: crate::http::Listen = self.document.read(path, value)?;
                 let loopback = address.is_none_or(|address| address.ip().is_loopback());
                 let (document, issuers) = (&mut self.document, self.issuers.as_ref());
@@ -454,6 +456,8 @@ impl<'a> Reader<'a> {
             http_proxy::VOCABULARY,
             #[cfg(feature = "http")]
             http_proxy::mcp::VOCABULARY,
+            #[cfg(feature = "kubernetes")]
+            http_proxy::kubernetes::VOCABULARY,
         ];
         let known = policy::Known { vocabularies: &vocabularies, targets: Some(targets), kinds };
         match policy::Policy::compile(&config, &known) {
@@ -467,9 +471,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn masking(&mut self) -> Option<Arc<masking::Policy>> {
+    fn masking(&mut self) -> Option<Masking> {
         let Some(mut value) = self.document.top("masking") else {
-            return Some(Arc::new(masking::Policy::empty()));
+            return Some(Masking::default());
         };
         let written = match value.get_mut() {
             DeValue::Table(table) => table.remove("key"),
@@ -487,7 +491,7 @@ impl<'a> Reader<'a> {
         // It goes into the rules' digest that a key is used, and where it is from.
         config.key = from.map(|from| format!("{from:?}"));
         match masking::Policy::compile(&config, key.as_ref().map(Secret::expose)) {
-            Ok(policy) => Some(Arc::new(policy)),
+            Ok(policy) => Some(Masking { policy: Arc::new(policy), config, key }),
             Err(problems) => {
                 for problem in problems {
                     self.document.problem(problem.path, problem.message);
@@ -500,7 +504,7 @@ impl<'a> Reader<'a> {
     fn targets(
         &mut self,
         tables: &[(String, Value<'a>)],
-        masking: Option<&Arc<masking::Policy>>,
+        masking: Option<&Masking>,
         kinds: Option<&[&str]>,
     ) -> Targets {
         if tables.is_empty() && self.document.top("target").is_none() {
@@ -508,7 +512,7 @@ impl<'a> Reader<'a> {
             self.document.problem("target", message);
         }
         // So that a target's own mistakes are told even if these sections have some.
-        let nothing = Arc::new(masking::Policy::empty());
+        let nothing = Masking::default();
         let every = ["human", "agent", "workload", "ci"];
         let mut targets = Targets::default();
         for (name, value) in tables {
@@ -535,7 +539,7 @@ impl<'a> Reader<'a> {
                     targets.ssh.extend(target.map(Arc::new));
                 }
                 #[cfg(feature = "http")]
-                http_proxy::PROTOCOL => {
+                http_proxy::PROTOCOL | http_proxy::kubernetes::PROTOCOL => {
                     let Some(section) = document.read(&path, value.clone()) else { continue };
                     let target = crate::http::target(document, &path, name, section, &context);
                     targets.http.extend(target.map(Arc::new));
@@ -589,6 +593,11 @@ impl<'a> Reader<'a> {
         }
         spoken
     }
+}
+
+/// What a listener must speak for a target: an API server of Kubernetes is reached by HTTP.
+fn carrier(protocol: &str) -> &str {
+    if protocol == "kubernetes" { "http" } else { protocol }
 }
 
 /// A text in a table.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use identity::Kind;
 
 use crate::document::Document;
-use crate::secret::Lookup;
+use crate::secret::{Lookup, Secret};
 use crate::sections::Operation;
 
 /// A target's `[[…operation]]` tables: what `recording = "operations"` names.
@@ -82,6 +82,34 @@ pub(crate) fn kinds(
     kinds
 }
 
+/// The rules for masking, and what they were made of.
+#[derive(Debug)]
+pub(crate) struct Masking {
+    pub(crate) policy: Arc<masking::Policy>,
+    pub(crate) config: masking::Config,
+    pub(crate) key: Option<Secret>,
+}
+
+impl Default for Masking {
+    fn default() -> Self {
+        let policy = Arc::new(masking::Policy::empty());
+        Masking { policy, config: masking::Config::default(), key: None }
+    }
+}
+
+#[cfg(feature = "http")]
+impl Masking {
+    /// The same, with rules of a protocol's own before them.
+    pub(crate) fn behind(
+        &self,
+        first: Vec<masking::RuleConfig>,
+    ) -> Result<Arc<masking::Policy>, Vec<masking::Problem>> {
+        let mut config = self.config.clone();
+        config.rules.splice(0..0, first);
+        masking::Policy::compile(&config, self.key.as_ref().map(Secret::expose)).map(Arc::new)
+    }
+}
+
 /// What the sections of a target are made ready with.
 #[cfg_attr(
     not(any(feature = "postgres", feature = "ssh")),
@@ -90,7 +118,7 @@ pub(crate) fn kinds(
 pub(crate) struct Context<'a> {
     pub(crate) base: &'a Path,
     pub(crate) env: Lookup<'a>,
-    pub(crate) masking: &'a Arc<masking::Policy>,
+    pub(crate) masking: &'a Masking,
     pub(crate) kinds: &'a [&'a str],
 }
 

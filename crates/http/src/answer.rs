@@ -119,7 +119,8 @@ impl Answering {
         known_short: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), BodyError>> {
-        let room = if known_short { gate::MAX_ANSWER_IN_ENTRIES } else { records::MAX_INLINE_BYTES };
+        let room =
+            if known_short { gate::MAX_ANSWER_IN_ENTRIES } else { records::MAX_INLINE_BYTES };
         while !self.gathered && self.tail.is_none() && self.held < room {
             match self.poll_source(cx)? {
                 Poll::Ready(()) => {}

@@ -12,9 +12,10 @@ use gate::{Admitted, JournalError, Wait};
 use http_content::ContentError;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use identity::EndReason;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, timeout};
 
 use crate::content::Kept;
+use crate::problem::Told;
 use crate::running::{Shared, Upload};
 
 /// Bytes of a body that may wait for their record; beyond them the sender is not read.
@@ -48,6 +49,28 @@ pub enum BodyError {
     /// Nothing came for too long.
     #[error("nothing came for too long")]
     Slow,
+}
+
+/// Reads a body whole, so that it is judged with its request; one that is longer is refused.
+pub(crate) async fn read_whole(
+    unread: &mut Option<Incoming>,
+    most: usize,
+) -> Result<Vec<u8>, Told> {
+    let mut all = Vec::new();
+    let Some(body) = unread else { return Ok(all) };
+    let read = async {
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+            let frame = frame.map_err(|_| Told::BadRequest("the body broke off"))?;
+            all.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default());
+            if all.len() > most {
+                return Err(Told::TooLarge(most as u64));
+            }
+        }
+        Ok(())
+    };
+    timeout(BODY_STALL, read).await.map_err(|_| Told::Slow)??;
+    *unread = None;
+    Ok(all)
 }
 
 /// A request's body on its way to the target.

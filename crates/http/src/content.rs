@@ -53,11 +53,11 @@ impl Masked {
     fn of(
         policy: &Arc<Policy>,
         fields: &HeaderMap,
+        kind: &Kind,
         sides: Sides,
     ) -> Result<Option<Masked>, ContentError> {
         let codings = codings(fields)?;
-        let media = fields.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
-        let masker = BodyMasker::new(&Kind::of(media), Charset::of(media), policy, sides)?;
+        let masker = BodyMasker::new(kind, Charset::of(media(fields)), policy, sides)?;
         if masker.changes_nothing() {
             return Ok(None);
         }
@@ -82,6 +82,11 @@ impl Masked {
     }
 }
 
+/// What a body says that it is.
+fn media(fields: &HeaderMap) -> Option<&str> {
+    fields.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok())
+}
+
 /// The codings that a body's fields name.
 fn codings(fields: &HeaderMap) -> Result<Codings, ContentError> {
     let all: Vec<&str> = fields
@@ -98,7 +103,16 @@ pub(crate) struct Kept(Option<Masked>);
 impl Kept {
     /// For a body with these fields. What can't be searched may not be kept, so it is refused.
     pub(crate) fn of(policy: &Arc<Policy>, fields: &HeaderMap) -> Result<Kept, Told> {
-        Masked::of(policy, fields, Sides::Record).map(Kept).map_err(|_| Told::Coded)
+        Kept::of_kind(policy, fields, &Kind::of(media(fields)))
+    }
+
+    /// The same, for a body of which it is known what it is.
+    pub(crate) fn of_kind(
+        policy: &Arc<Policy>,
+        fields: &HeaderMap,
+        kind: &Kind,
+    ) -> Result<Kept, Told> {
+        Masked::of(policy, fields, kind, Sides::Record).map(Kept).map_err(|_| Told::Coded)
     }
 
     /// What of a piece is to be kept.
@@ -180,13 +194,24 @@ impl Content {
         status: StatusCode,
         fields: &mut HeaderMap,
     ) -> Result<Content, Told> {
+        let kind = Kind::of(media(fields));
+        Content::of_kind(policy, status, fields, &kind)
+    }
+
+    /// The same, for an answer of which it is known what it is.
+    pub(crate) fn of_kind(
+        policy: &Arc<Policy>,
+        status: StatusCode,
+        fields: &mut HeaderMap,
+        kind: &Kind,
+    ) -> Result<Content, Told> {
         if !looks(policy) {
             return Ok(Content::AsIs);
         }
         if status == StatusCode::PARTIAL_CONTENT {
             return Err(Told::Unmaskable);
         }
-        match Masked::of(policy, fields, Sides::Both) {
+        match Masked::of(policy, fields, kind, Sides::Both) {
             Err(_) => Err(Told::Unmaskable),
             Ok(None) => Ok(Content::AsIs),
             Ok(Some(masked)) => {

@@ -23,6 +23,7 @@
 //! | the answer | the response's data, [`MEDIA`] |
 //!
 //! A target that speaks the Model Context Protocol is in [`mcp`]: there each message is a command.
+//! An API server of Kubernetes is in [`kubernetes`].
 //!
 //! Nothing here reads a token or writes to a disk: that is behind the [`gate`]. The listener is the
 //! embedder's, and so is the [`LocalSet`](tokio::task::LocalSet) in which a connection is served:
@@ -41,6 +42,7 @@
 //!         assertion: None,
 //!         route: Route::default(), // all requests
 //!         mcp: None,
+//!         kubernetes: None,
 //!         upgrades: false,
 //!         max_body: Some(1 << 20),
 //!         answer_timeout: ANSWER_TIMEOUT,
@@ -61,6 +63,7 @@ mod arguments;
 mod body;
 mod content;
 mod headers;
+pub mod kubernetes;
 mod login;
 pub mod mcp;
 mod metadata;

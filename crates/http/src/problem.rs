@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gate::{JournalError, RefusalCause, Refused};
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use identity::{AuthError, CodeError, Fault};
+use kubernetes_wire::AttributesError;
 
 use crate::answer::AnswerBody;
 use crate::headers::FieldError;
+use crate::kubernetes::NameError;
 use crate::login::Sent;
 use crate::uri::PathError;
 
@@ -53,6 +55,12 @@ pub(crate) enum Told {
     Origin,
     #[error("there is no such session of yours; begin a new one")]
     NoSession,
+    #[error("{0}")]
+    Call(#[from] AttributesError),
+    #[error("who asks is what the token says: Impersonate-* is not the client's to say")]
+    Impersonation,
+    #[error("{0}")]
+    Name(#[from] NameError),
     #[error("the message is refused")]
     Message { status: StatusCode, code: &'static str, bytes: Bytes },
     // The rules'.
@@ -191,6 +199,9 @@ impl Told {
             Told::Origin => "origin",
             Told::NoSession => "no_session",
             Told::Message { code, .. } => code,
+            Told::Call(_) => "call",
+            Told::Impersonation => "impersonation",
+            Told::Name(_) => "name",
             Told::Coded => "coded",
             Told::Unmaskable => "unmaskable",
             Told::Denied { .. } => "denied",
@@ -207,16 +218,21 @@ impl Told {
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Told::Path(_) | Told::Field(_) | Told::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Told::Path(_) | Told::Field(_) | Told::BadRequest(_) | Told::Call(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Told::NoTarget => StatusCode::NOT_FOUND,
             Told::Unauthenticated(Challenge::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Told::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Told::Login(error) => error.status(),
             Told::ToIssuer(_) => StatusCode::SEE_OTHER,
             Told::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Told::Upgrade | Told::Origin | Told::Denied { .. } | Told::Held { .. } => {
-                StatusCode::FORBIDDEN
-            }
+            Told::Upgrade
+            | Told::Origin
+            | Told::Impersonation
+            | Told::Name(_)
+            | Told::Denied { .. }
+            | Told::Held { .. } => StatusCode::FORBIDDEN,
             Told::NoSession => StatusCode::NOT_FOUND,
             Told::Message { status, .. } => *status,
             Told::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -265,7 +281,14 @@ impl Told {
         let json = HeaderValue::from_static("application/problem+json");
         fields.insert(header::CONTENT_TYPE, json);
         fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == StatusCode::UNAUTHORIZED
+        fields.extend(self.fields(metadata));
+        response
+    }
+
+    /// What an answer says in its fields, whatever its body is.
+    pub(crate) fn fields(&self, metadata: Option<&str>) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        if self.status() == StatusCode::UNAUTHORIZED
             && let Told::Unauthenticated(challenge) = self
             && let Ok(value) = HeaderValue::from_str(&challenge.field(metadata))
         {
@@ -274,7 +297,7 @@ impl Told {
         if matches!(self, Told::Full | Told::Crowded) {
             fields.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
-        response
+        fields
     }
 }
 

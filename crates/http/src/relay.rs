@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use gate::{Arrival, Draft, Exchange, Grow, Session, Submission};
@@ -14,6 +15,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use identity::{Secret, Statement};
+use masking::Policy;
 use policy::{Access, Action, Argument, Naming, Resource};
 use records::Parameter;
 use terminal::frames;
@@ -26,6 +28,7 @@ use crate::arguments::Arguments;
 use crate::body::{BODY_STALL, BodyError, RequestBody, linger};
 use crate::content::{Content, Kept, ask_plainly, forget_the_bytes, is_coded, looks};
 use crate::headers::{self, Introduction};
+use crate::kubernetes;
 use crate::login::cookies;
 use crate::mcp::{self, McpAnswer};
 use crate::metadata;
@@ -36,7 +39,7 @@ use crate::running::{Running, Shared, Upload};
 use crate::send::send;
 use crate::sessions::{InUse, Who};
 use crate::target::{Assertion, Credential, Target, route};
-use crate::upgrade::{self, Wish};
+use crate::upgrade::{self, Next, Wish};
 use crate::uri::Path;
 
 /// The longest body that is read before its request is judged, and kept in the command's entry,
@@ -64,7 +67,7 @@ pub(crate) enum Job {
 pub(crate) struct Routed<'a> {
     pub(crate) at: usize,
     pub(crate) target: &'a Target,
-    path: Path,
+    pub(crate) path: Path,
     /// What the client called us.
     pub(crate) host: String,
 }
@@ -75,8 +78,30 @@ pub(crate) struct Begun<'a> {
     pub(crate) body: RequestBody,
     pub(crate) running: Shared,
     pub(crate) wish: Option<Wish>,
-    /// For a message of MCP: whether its answer is a list of tools.
-    pub(crate) mcp: Option<bool>,
+    pub(crate) dialect: Dialect,
+}
+
+/// What kind of conversation a request belongs to.
+pub(crate) enum Dialect {
+    /// HTTP, and nothing else.
+    Http,
+    /// The Model Context Protocol.
+    Mcp {
+        /// Whether the answer is a list of tools.
+        lists_tools: bool,
+    },
+    /// Kubernetes.
+    Kubernetes(Box<kubernetes::Answers>),
+}
+
+impl Dialect {
+    /// What is looked for in an answer.
+    fn masking<'a>(&'a self, session: &'a Session) -> &'a Arc<Policy> {
+        match self {
+            Dialect::Kubernetes(answers) => &answers.masking,
+            Dialect::Http | Dialect::Mcp { .. } => &session.target().masking,
+        }
+    }
 }
 
 impl Connection {
@@ -96,8 +121,10 @@ impl Connection {
             return response;
         }
         let url = metadata::url(self.secure, &parts).filter(|_| !servers.is_empty());
+        let kubernetes = self.is_for_kubernetes(&parts);
         match self.try_answer(parts, body, wish).await {
             Ok(response) => response,
+            Err(told) if kubernetes => kubernetes::refusal(&told, url.as_deref()),
             Err(told) => told.response(url.as_deref()),
         }
     }
@@ -138,6 +165,8 @@ impl Connection {
             Err(told) => return Err(self.turned_away(parts, b"", told).await),
         };
         let name = &routed.target.gate.name;
+        let kubernetes = routed.target.kubernetes.is_some();
+        let wish = wish.filter(|it| it.next == Next::WebSocket || kubernetes);
         if wish.is_some() && !routed.target.upgrades {
             return Err(self.turned_away(parts, name.as_bytes(), Told::Upgrade).await);
         }
@@ -146,8 +175,13 @@ impl Connection {
             Err(told) => return Err(self.turned_away(parts, name.as_bytes(), told).await),
         };
         let session = self.enter(&routed, &who).await?;
-        if let Some(mcp) = &routed.target.mcp {
+        let target = routed.target;
+        if let Some(mcp) = &target.mcp {
             return self.begin_mcp(parts, unread, routed, session, mcp).await;
+        }
+        if let Some(kubernetes) = &target.kubernetes {
+            let place = (routed, session);
+            return self.begin_kubernetes(parts, unread, place, kubernetes, wish).await;
         }
         if let (Some(most), Some(body)) = (routed.target.max_body, &unread)
             && body.size_hint().lower() > most
@@ -185,7 +219,7 @@ impl Connection {
                 RequestBody::streaming(body, running.clone(), kept, routed.target.max_body)
             }
         };
-        Ok(Begun { routed, body, running, wish, mcp: None })
+        Ok(Begun { routed, body, running, wish, dialect: Dialect::Http })
     }
 
     /// Reads the head: one path, one host, nothing that belongs to the connection.
@@ -218,6 +252,24 @@ impl Connection {
         let targets = &self.inner.config.targets;
         let (at, target, path) = route(targets, &host, path).ok_or(Told::NoTarget)?;
         Ok(Routed { at, target, path, host })
+    }
+
+    /// Whether a request is for an API server of Kubernetes, whose clients read refusals of its own
+    /// kind only.
+    fn is_for_kubernetes(&self, parts: &Parts) -> bool {
+        let is_one = |target: &Arc<Target>| target.kubernetes.is_some();
+        let targets = &self.inner.config.targets;
+        // Where there is nothing else, a path need not be understood to know it.
+        match (targets.iter().any(is_one), targets.iter().all(is_one)) {
+            (false, _) => return false,
+            (true, true) => return true,
+            (true, false) => {}
+        }
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+        let host = headers::host(&parts.headers, authority);
+        let (Ok(host), Ok(path)) = (host, Path::parse(parts.uri.path())) else { return false };
+        let routed = self.target_of(host.to_owned(), &path);
+        routed.is_ok_and(|it| it.target.kubernetes.is_some())
     }
 
     /// Who asks: a session, on record.
@@ -279,7 +331,7 @@ impl Connection {
         }
     }
 
-    fn draft<'d>(
+    pub(crate) fn draft<'d>(
         &self,
         session: &Session,
         routed: &Routed<'_>,
@@ -316,12 +368,12 @@ impl Connection {
 
     /// Sends the request, and gives the answer's head when it may be handed on.
     async fn forward(&self, begun: Begun<'_>, parts: Parts) -> Result<Response<AnswerBody>, Told> {
-        let Begun { routed, body, running, wish, mcp } = begun;
+        let Begun { routed, body, running, wish, dialect } = begun;
         let running = &running;
         let method = parts.method.clone();
-        let mut head = self.upstream_head(&routed, parts, running)?;
-        if wish.is_some() {
-            upgrade::ask(&mut head.headers);
+        let mut head = self.upstream_head(&routed, parts, running, &dialect)?;
+        if let Some(wish) = &wish {
+            upgrade::ask(&mut head.headers, wish.next);
         }
         // The right to send: the command is on record.
         let (admitted, mut wait) = {
@@ -336,14 +388,24 @@ impl Connection {
             head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let request = Request::from_parts(head, body);
-        let (sent, connected) = send(routed.target, key, request, running, wish.is_some()).await?;
+        let upgrading = wish.is_some();
+        let (sent, connected) = send(routed.target, key, request, running, upgrading).await?;
         if let Some(wish) = wish
-            && upgrade::is_granted(sent.status(), sent.headers())
+            && upgrade::is_granted(wish.next, sent.status(), sent.headers())
         {
-            return self.switch(wish, sent, running).await;
+            let streams = match &dialect {
+                Dialect::Kubernetes(answers) => answers.streams(wish.next, sent.headers())?,
+                Dialect::Http | Dialect::Mcp { .. } => None,
+            };
+            return self.switch(wish, sent, running, streams).await;
         }
         // Nobody asked for it, or not for this: a client must not take it for granted.
         if sent.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Told::TargetBroke);
+        }
+        // Who follows a redirect of exec shows its token to whom the node names.
+        let for_exec = upgrading && matches!(dialect, Dialect::Kubernetes(_));
+        if for_exec && sent.status().is_redirection() {
             return Err(Told::TargetBroke);
         }
         let media = running.borrow().exchange.media();
@@ -352,7 +414,10 @@ impl Connection {
         cookies::guard(&mut parts.headers);
         let source =
             Source { body, sender: connected.sender, key, idle: routed.target.idle_connections() };
-        let patience = routed.target.patience(&parts.headers);
+        let patience = match &dialect {
+            Dialect::Kubernetes(answers) if answers.silent => None,
+            _ => routed.target.patience(&parts.headers),
+        };
         {
             let mut running = running.borrow_mut();
             running.answered(parts.status);
@@ -362,12 +427,15 @@ impl Connection {
         let short = short.is_some_and(|upper| upper < gate::MAX_ANSWER_IN_ENTRIES as u64);
         let session = running.borrow().exchange.session().clone();
         let mut head = record::head(&session.target().masking, parts.status, &parts.headers);
-        let content = match mcp {
-            None => Content::of(&session.target().masking, parts.status, &mut parts.headers)?,
-            Some(lists_tools) => {
+        let content = match &dialect {
+            Dialect::Http => {
+                Content::of(&session.target().masking, parts.status, &mut parts.headers)?
+            }
+            Dialect::Kubernetes(answers) => answers.content(parts.status, &mut parts.headers)?,
+            Dialect::Mcp { lists_tools } => {
                 let asked = (&method, &sent_fields);
                 self.remember(routed.at, &session, asked, parts.status, &parts.headers)?;
-                self.messages(&routed, session, lists_tools, &mut parts)?
+                self.messages(&routed, session, *lists_tools, &mut parts)?
             }
         };
         match media {
@@ -410,12 +478,13 @@ impl Connection {
         wish: Wish,
         mut sent: Response<Incoming>,
         running: &Shared,
+        streams: Option<kubernetes::Streams>,
     ) -> Result<Response<AnswerBody>, Told> {
         let target = hyper::upgrade::on(&mut sent);
         let (mut parts, _) = sent.into_parts();
         headers::strip_hop_by_hop(&mut parts.headers).map_err(|_| Told::TargetBroke)?;
         cookies::guard(&mut parts.headers);
-        upgrade::ask(&mut parts.headers);
+        upgrade::ask(&mut parts.headers, wish.next);
         let (release, mut wait) = {
             let mut running = running.borrow_mut();
             let masking = &running.exchange.session().target().masking;
@@ -425,7 +494,7 @@ impl Connection {
             (running.exchange.release()?, running.waiter())
         };
         release.cleared(&mut *wait).await?;
-        let tunnel = Box::pin(upgrade::tunnel(wish, target, running.clone()));
+        let tunnel = Box::pin(upgrade::tunnel(wish, target, running.clone(), streams));
         // Who would run it is gone only with the connection.
         self.jobs.send(Job::Tunnel(tunnel)).map_err(|_| Told::TargetBroke)?;
         parts.extensions.clear();
@@ -438,13 +507,14 @@ impl Connection {
         routed: &Routed<'_>,
         mut parts: Parts,
         running: &Shared,
+        dialect: &Dialect,
     ) -> Result<Parts, Told> {
         let upstream = &routed.target.upstream;
         let running = running.borrow();
         let session = running.exchange.session();
         let principal = session.principal();
         headers::strip_identity(&mut parts.headers);
-        if looks(&session.target().masking) {
+        if looks(dialect.masking(session)) {
             ask_plainly(&mut parts.headers);
         }
         let assertion = routed.target.assertion.as_ref();
@@ -461,6 +531,9 @@ impl Connection {
             assertion: assertion.as_deref(),
         };
         headers::introduce(&mut parts.headers, &introduction);
+        if let Dialect::Kubernetes(answers) = dialect {
+            answers.introduce(&mut parts.headers);
+        }
         parts.headers.remove(header::HOST);
         if let Credential::Field(name, value) = &upstream.credential {
             parts.headers.insert(name, value.clone());

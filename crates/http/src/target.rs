@@ -8,6 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use identity::AssertionKey;
 use rustls::ClientConfig;
 
+use crate::kubernetes::Kubernetes;
 use crate::mcp::Mcp;
 use crate::uri::Path;
 
@@ -35,6 +36,9 @@ pub struct Target {
     pub route: Route,
     /// What is particular to it if it speaks the Model Context Protocol.
     pub mcp: Option<Mcp>,
+    /// What is particular to it if it is an API server of Kubernetes; then `upgrades` must be
+    /// allowed for exec.
+    pub kubernetes: Option<Kubernetes>,
     /// Whether a connection may become another protocol's (WebSocket).
     pub upgrades: bool,
     /// The longest body of a request, in bytes; none: any.
@@ -54,7 +58,11 @@ impl Target {
 
     /// The protocol's name in rules and records.
     pub(crate) fn protocol(&self) -> &'static str {
-        if self.mcp.is_some() { crate::mcp::PROTOCOL } else { crate::PROTOCOL }
+        match (&self.mcp, &self.kubernetes) {
+            (Some(_), _) => crate::mcp::PROTOCOL,
+            (None, Some(_)) => crate::kubernetes::PROTOCOL,
+            (None, None) => crate::PROTOCOL,
+        }
     }
 }
 
@@ -229,6 +237,7 @@ mod tests {
                 path: path.map(str::to_owned),
             },
             mcp: None,
+            kubernetes: None,
             upgrades: false,
             max_body: None,
             answer_timeout: ANSWER_TIMEOUT,

@@ -1,58 +1,83 @@
 //! Connections that become another protocol's (RFC 9110, 7.8): WebSocket. Both directions are
 //! recorded in the order in which they came, before they are handed on.
 //!
-//! What crosses is recorded as it is, in frames of media [`terminal::frames::MEDIA`]: what the
-//! target said is output, what the client said is input. Nothing is masked.
+//! What crosses is recorded in frames of media [`terminal::frames::MEDIA`]: as it is, what the
+//! target said as output, what the client said as input; or, of exec in Kubernetes, taken apart
+//! ([`Streams`]).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::rc::Rc;
 
 use gate::{JournalError, Wait};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use kubernetes_wire::streams::Side;
 use terminal::frames::{self, Kind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
+use crate::kubernetes::{Garbled, Part, Streams};
 use crate::running::Shared;
 
 /// What is read of one side at once, in bytes; as much may wait for its record.
 const PIECE_BYTES: usize = 16 * 1024;
-/// The protocols that a connection may become.
-const PROTOCOL: &str = "websocket";
+/// A protocol that a connection may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// RFC 6455.
+    WebSocket,
+    /// SPDY/3.1, as API servers of Kubernetes still speak it for exec.
+    Spdy,
+}
+
+impl Next {
+    /// Its name in `Upgrade`.
+    const fn name(self) -> &'static str {
+        match self {
+            Next::WebSocket => "websocket",
+            Next::Spdy => "SPDY/3.1",
+        }
+    }
+
+    fn is_named(self, value: &HeaderValue) -> bool {
+        value.as_bytes().eq_ignore_ascii_case(self.name().as_bytes())
+    }
+}
 
 /// A client's wish that its connection become another protocol's.
 pub(crate) struct Wish {
     client: OnUpgrade,
+    pub(crate) next: Next,
 }
 
-/// Takes the wish out of a request. Any other than for WebSocket is not heard, as RFC 9110 allows:
-/// its fields end here, and the request is answered as what it is.
+/// Takes the wish out of a request. Any other than for these protocols is not heard, as RFC 9110
+/// allows: its fields end here, and the request is answered as what it is.
 pub(crate) fn wish<B>(request: &mut http::Request<B>) -> Option<Wish> {
     let mut words = request.headers().get_all(header::UPGRADE).iter();
     let (Some(word), None) = (words.next(), words.next()) else { return None };
-    let heard = request.version() == Version::HTTP_11
-        && request.method() == Method::GET
-        && word.as_bytes().eq_ignore_ascii_case(PROTOCOL.as_bytes());
-    heard.then(|| Wish { client: hyper::upgrade::on(request) })
+    let next = match *request.method() {
+        Method::GET if Next::WebSocket.is_named(word) => Next::WebSocket,
+        Method::GET | Method::POST if Next::Spdy.is_named(word) => Next::Spdy,
+        _ => return None,
+    };
+    let heard = request.version() == Version::HTTP_11;
+    heard.then(|| Wish { client: hyper::upgrade::on(request), next })
 }
 
 /// The fields that ask the target for the same, where the client's own were taken out.
-pub(crate) fn ask(fields: &mut HeaderMap) {
+pub(crate) fn ask(fields: &mut HeaderMap, next: Next) {
     fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    fields.insert(header::UPGRADE, HeaderValue::from_static(PROTOCOL));
+    fields.insert(header::UPGRADE, HeaderValue::from_static(next.name()));
     // What is recorded must be what was said, so nothing is compressed.
     fields.remove(header::SEC_WEBSOCKET_EXTENSIONS);
 }
 
 /// Whether a target's answer grants it.
-pub(crate) fn is_granted(status: StatusCode, fields: &HeaderMap) -> bool {
+pub(crate) fn is_granted(next: Next, status: StatusCode, fields: &HeaderMap) -> bool {
     let word = fields.get(header::UPGRADE);
-    status == StatusCode::SWITCHING_PROTOCOLS
-        && word.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(PROTOCOL.as_bytes()))
+    status == StatusCode::SWITCHING_PROTOCOLS && word.is_some_and(|it| next.is_named(it))
 }
 
 /// The frame of a recording that tells of a head.
@@ -63,7 +88,12 @@ pub(crate) fn head_frame(head: &[u8]) -> Vec<u8> {
 }
 
 /// Both sides of a connection that is another protocol's now, until one ends, or the lease.
-pub(crate) async fn tunnel(wish: Wish, target: OnUpgrade, running: Shared) {
+pub(crate) async fn tunnel(
+    wish: Wish,
+    target: OnUpgrade,
+    running: Shared,
+    streams: Option<Streams>,
+) {
     let sides = futures_util::future::try_join(wish.client, target).await;
     let (client, target) = match sides {
         Ok(sides) => sides,
@@ -75,26 +105,36 @@ pub(crate) async fn tunnel(wish: Wish, target: OnUpgrade, running: Shared) {
     let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
     let (from_target, to_target) = tokio::io::split(TokioIo::new(target));
     let lease = running.borrow().exchange.session().lease().clone();
-    let clock = Rc::new(RefCell::new(Instant::now()));
+    let recorder = Recorder {
+        running: &running,
+        clock: Cell::new(Instant::now()),
+        streams: RefCell::new(streams),
+    };
     let both = async {
-        let up = Way { running: &running, clock: &clock, kind: Kind::Input };
-        let down = Way { running: &running, clock: &clock, kind: Kind::Output };
+        let up = Way { recorder: &recorder, from: Side::Client };
+        let down = Way { recorder: &recorder, from: Side::Server };
         futures_util::future::try_join(
             up.relay(from_client, to_target),
             down.relay(from_target, to_client),
         )
         .await
     };
-    tokio::select! {
+    let (outcome, cause) = tokio::select! {
         ended = both => match ended {
-            Ok(_) | Err(Broken::Io) => finish(&running, "ok", "closed").await,
+            Ok(_) | Err(Broken::Io) => ("ok", "closed"),
+            Err(Broken::Garbled(error)) => {
+                tracing::warn!(%error, "what crosses can't be read, so nothing more does");
+                ("cut", "garbled")
+            }
             Err(Broken::Journal(error)) => {
                 tracing::error!(%error, "an upgraded connection can't be recorded");
-                finish(&running, "cut", "unrecorded").await;
+                ("cut", "unrecorded")
             }
         },
-        why = lease.ended() => finish(&running, "cut", why.code()).await,
-    }
+        why = lease.ended() => ("cut", why.code()),
+    };
+    recorder.end();
+    finish(&running, outcome, cause).await;
 }
 
 /// Puts the outcome on record.
@@ -117,12 +157,19 @@ fn finish<'a>(
 /// Why one way ends both.
 enum Broken {
     Io,
+    Garbled(Garbled),
     Journal(JournalError),
 }
 
 impl From<std::io::Error> for Broken {
     fn from(_: std::io::Error) -> Self {
         Broken::Io
+    }
+}
+
+impl From<Garbled> for Broken {
+    fn from(error: Garbled) -> Self {
+        Broken::Garbled(error)
     }
 }
 
@@ -134,9 +181,8 @@ impl From<JournalError> for Broken {
 
 /// One direction.
 struct Way<'a> {
-    running: &'a Shared,
-    clock: &'a RefCell<Instant>,
-    kind: Kind,
+    recorder: &'a Recorder<'a>,
+    from: Side,
 }
 
 impl Way<'_> {
@@ -146,7 +192,7 @@ impl Way<'_> {
         mut from: ReadHalf<TokioIo<Upgraded>>,
         mut to: WriteHalf<TokioIo<Upgraded>>,
     ) -> Result<(), Broken> {
-        let mut wait = self.running.borrow().waiter();
+        let mut wait = self.recorder.running.borrow().waiter();
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             let read = from.read(&mut piece).await?;
@@ -154,31 +200,70 @@ impl Way<'_> {
                 to.shutdown().await?;
                 return Ok(());
             };
-            self.record(bytes, &mut *wait).await?;
+            self.recorder.record(self.from, bytes, &mut *wait).await?;
             to.write_all(bytes).await?;
             to.flush().await?;
         }
     }
+}
 
-    async fn record(&self, bytes: &[u8], wait: &mut dyn Wait) -> Result<(), JournalError> {
-        let mut frame = Vec::with_capacity(bytes.len() + 16);
-        let now = Instant::now();
-        let after = now - self.clock.replace(now);
-        let after = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
-        frames::write(&mut frame, after, self.kind, bytes);
-        if self.kind == Kind::Input {
+/// Puts on record what crosses, in the order in which it came.
+struct Recorder<'a> {
+    running: &'a Shared,
+    /// When the last frame was made.
+    clock: Cell<Instant>,
+    streams: RefCell<Option<Streams>>,
+}
+
+impl Recorder<'_> {
+    async fn record(&self, from: Side, bytes: &[u8], wait: &mut dyn Wait) -> Result<(), Broken> {
+        let taken = match &mut *self.streams.borrow_mut() {
+            Some(streams) => streams.take(from, bytes)?,
+            None if from == Side::Client => vec![(Kind::Input, bytes.to_vec())],
+            None => vec![(Kind::Output, bytes.to_vec())],
+        };
+        let frames = self.frames(&taken);
+        if from == Side::Client {
             let admitted = {
                 let mut running = self.running.borrow_mut();
-                running.exchange.interleave(&frame, bytes.len())?
+                running.exchange.interleave(&frames, bytes.len())?
             };
-            return admitted.cleared(wait).await.map(drop);
+            return Ok(admitted.cleared(wait).await.map(drop)?);
         }
         let release = {
             let mut running = self.running.borrow_mut();
             running.exchange.count(bytes.len());
-            running.exchange.answer(&frame)?;
+            running.exchange.answer(&frames)?;
             running.exchange.release()?
         };
-        release.cleared(wait).await.map(drop)
+        Ok(release.cleared(wait).await.map(drop)?)
+    }
+
+    fn frames(&self, parts: &[Part]) -> Vec<u8> {
+        let mut frames = Vec::new();
+        for (kind, bytes) in parts {
+            let now = Instant::now();
+            let after = now - self.clock.replace(now);
+            let after = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+            frames::write(&mut frames, after, *kind, bytes);
+        }
+        frames
+    }
+
+    /// What was held back until the end, and how it ended.
+    fn end(&self) {
+        let Some(streams) = &mut *self.streams.borrow_mut() else { return };
+        let mut parts = streams.finish();
+        let exit = streams.exit();
+        if let Some(exit) = &exit {
+            parts.push((Kind::Exit, exit.clone().into_bytes()));
+        }
+        let mut running = self.running.borrow_mut();
+        if let Some(exit) = exit {
+            running.detail("exit_status", exit);
+        }
+        if let Err(error) = running.exchange.answer(&self.frames(&parts)) {
+            tracing::error!(%error, "the end of an upgraded connection is not on record");
+        }
     }
 }

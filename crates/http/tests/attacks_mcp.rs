@@ -168,6 +168,7 @@ fn fresh() -> Target {
         upstream: Upstream::plain("127.0.0.1", 1),
         route: Route::default(),
         mcp: None,
+        kubernetes: None,
         assertion: None,
         upgrades: false,
         max_body: None,

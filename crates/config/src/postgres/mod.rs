@@ -143,7 +143,7 @@ pub(crate) fn target(
             name: name.into(),
             recording: section.recording,
             durability: section.durability,
-            masking: context.masking.clone(),
+            masking: context.masking.policy.clone(),
             operations,
         }),
         upstream: upstream?,

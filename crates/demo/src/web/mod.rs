@@ -113,6 +113,7 @@ pub(crate) fn target(
         route: Route::default(),
         mcp,
         assertion: None,
+        kubernetes: None,
         upgrades: false,
         max_body: None,
         answer_timeout: ANSWER_TIMEOUT,

@@ -2,27 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::pin::Pin;
 
 use bytes::Bytes;
 use gate::{Draft, Exchange, Object, RefusalCause, Session, Submission};
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
 use http::{Method, StatusCode};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use mcp_wire::Id;
 use policy::Action;
 use records::Parameter;
-use tokio::time::timeout;
 
 use super::memory::Owner;
 use super::request::{Asked, check_origin, fits, read};
 use super::{MEDIA, Mcp};
-use crate::body::{BODY_STALL, RequestBody};
+use crate::body::{RequestBody, read_whole};
 use crate::content::ask_uncoded;
 use crate::problem::Told;
 use crate::record;
-use crate::relay::{Begun, Connection, Routed};
+use crate::relay::{Begun, Connection, Dialect, Routed};
 use crate::running::Running;
 use crate::sessions::InUse;
 
@@ -53,7 +51,7 @@ impl Connection {
         let body = asked.map_or_else(Bytes::new, |asked| asked.forwarded());
         let running = Running::new(exchange, session);
         let body = RequestBody::full(body);
-        Ok(Begun { routed, body, running, wish: None, mcp: Some(lists_tools) })
+        Ok(Begun { routed, body, running, wish: None, dialect: Dialect::Mcp { lists_tools } })
     }
 
     /// The message of a POST; none for GET, which listens, and DELETE, which ends a session.
@@ -74,7 +72,7 @@ impl Connection {
         match parts.method {
             Method::GET | Method::DELETE => Ok(None),
             Method::POST => {
-                let body = read_whole(unread).await?;
+                let body = read_whole(unread, MAX_MESSAGE_BYTES).await?;
                 read(&parts.headers, &body).map(Some)
             }
             _ => Err(Told::Method),
@@ -197,22 +195,4 @@ fn session_id(fields: &HeaderMap) -> Result<Option<&str>, Told> {
         }
         (Some(_), Some(_)) => Err(Told::NoSession),
     }
-}
-
-async fn read_whole(unread: &mut Option<Incoming>) -> Result<Vec<u8>, Told> {
-    let mut all = Vec::new();
-    let Some(body) = unread else { return Ok(all) };
-    let read = async {
-        while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-            let frame = frame.map_err(|_| Told::BadRequest("the body broke off"))?;
-            all.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default());
-            if all.len() > MAX_MESSAGE_BYTES {
-                return Err(Told::TooLarge(MAX_MESSAGE_BYTES as u64));
-            }
-        }
-        Ok(())
-    };
-    timeout(BODY_STALL, read).await.map_err(|_| Told::Slow)??;
-    *unread = None;
-    Ok(all)
 }

@@ -130,6 +130,7 @@ impl Rig {
             upstream: Upstream::plain("127.0.0.1", port),
             route: Route::default(),
             mcp: None,
+            kubernetes: None,
             assertion: None,
             upgrades: false,
             max_body: None,

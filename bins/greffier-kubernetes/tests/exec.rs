@@ -1,0 +1,234 @@
+//! What runs in a pod through the proxy: exec, attach, cp, port-forward and logs, over WebSocket and
+//! SPDY, and what of it is on record.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod rig;
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rig::{ALICE, Plan, Record, Rig};
+use serde_json::Value;
+use testbed::{Cluster, Program, require};
+
+/// kubectl by one protocol or the other.
+fn kubectl(rig: &Rig, websocket: bool, args: &[&str]) -> Command {
+    let mut kubectl = rig.kubectl_with(&rig.token(ALICE));
+    let word = if websocket { "true" } else { "false" };
+    kubectl.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", word);
+    kubectl.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", word);
+    kubectl.args(args);
+    kubectl
+}
+
+/// A recording's frames: what each is, and its bytes.
+fn frames(record: &Record, command: &Value) -> Vec<(char, Vec<u8>)> {
+    let bytes = record.answer(command);
+    let (mut rest, mut frames) = (bytes.as_slice(), Vec::new());
+    let varint = |rest: &mut &[u8]| {
+        let (mut value, mut shift) = (0_u64, 0);
+        loop {
+            let (byte, more) = rest.split_first().unwrap();
+            *rest = more;
+            value |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                return value;
+            }
+        }
+    };
+    while !rest.is_empty() {
+        varint(&mut rest);
+        let (kind, more) = rest.split_first().unwrap();
+        rest = more;
+        let length = usize::try_from(varint(&mut rest)).unwrap();
+        let (bytes, more) = rest.split_at(length);
+        frames.push((char::from(*kind), bytes.to_vec()));
+        rest = more;
+    }
+    frames
+}
+
+/// All of one kind.
+fn all(frames: &[(char, Vec<u8>)], kind: char) -> String {
+    let bytes: Vec<u8> =
+        frames.iter().filter(|it| it.0 == kind).flat_map(|it| it.1.clone()).collect();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn what_runs_in_a_pod_is_on_record_stream_by_stream() {
+    let Some(cluster) = require(Cluster::with_node()) else { return };
+    let rig = Rig::before(cluster, &Plan::default());
+    for websocket in [true, false] {
+        let script = "echo out; echo err >&2; exit 7";
+        let output = kubectl(&rig, websocket, &["exec", "web", "--", "sh", "-c", script]);
+        let output = { output }.output().unwrap();
+        assert_eq!(output.status.code(), Some(7), "{output:?}");
+        assert_eq!(output.stdout, b"out\n");
+        assert!(output.stderr.starts_with(b"err\n"), "{output:?}");
+
+        let mut cat = kubectl(&rig, websocket, &["exec", "-i", "web", "--", "cat"]);
+        let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        cat.stdin.take().unwrap().write_all(b"card 4111 1111 1111 1111\n").unwrap();
+        let mut back = String::new();
+        cat.stdout.take().unwrap().read_to_string(&mut back).unwrap();
+        assert_eq!(back, "card 4111 1111 1111 1111\n");
+        assert!(cat.wait().unwrap().success());
+
+        // cp is exec of tar, and what goes through comes out.
+        let (up, down) = (rig.path("up"), rig.path("down"));
+        let content: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+        fs::write(&up, &content).unwrap();
+        let name = format!("web:{}", if websocket { "ws" } else { "spdy" });
+        for args in [["cp", up.to_str().unwrap(), &name], ["cp", &name, down.to_str().unwrap()]] {
+            let output = { kubectl(&rig, websocket, &args) }.output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+        assert!(fs::read(&down).unwrap() == content);
+
+        let mut attach = kubectl(&rig, websocket, &["attach", "-i", "web"]);
+        let mut attach = attach.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        attach.stdin.take().unwrap().write_all(b"hello\n").unwrap();
+        let mut said = String::new();
+        attach.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(said.contains("hello"), "{said}");
+        attach.wait().unwrap();
+    }
+    let record = rig.record();
+    for upgrade in ["GET", "POST"] {
+        let path = format!("{upgrade} /api/v1/namespaces/default/pods/web/exec?");
+        let ran = record.commands(&path);
+        assert_eq!(ran.len(), 5, "{ran:?}");
+        assert!(ran.iter().all(|it| it["class"] == "exec"), "{ran:?}");
+        let shell = frames(&record, ran[0]);
+        let printed = all(&shell, 'o');
+        let (head, printed) = printed.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert_eq!((printed, &*all(&shell, 'e'), &*all(&shell, 'x')), ("out\n", "err\n", "7"));
+        let outcome = record.response(ran[0]);
+        assert_eq!(outcome["details"]["exit_status"], "7");
+        let cat = frames(&record, ran[1]);
+        assert_eq!(all(&cat, 'i'), "card 4111 1111 1111 1111\n");
+        assert!(all(&cat, 'o').ends_with("card 4111 1111 1111 1111\n"));
+        let attached =
+            record.commands(&format!("{upgrade} /api/v1/namespaces/default/pods/web/attach?"));
+        assert!(all(&frames(&record, attached[0]), 'o').contains("hello"));
+        // What was copied is on record too, in objects of its own.
+        let copied = record.response(ran[4]);
+        let objects = copied["chunks"].as_array().unwrap();
+        let kept: u64 = objects.iter().map(|it| it["bytes"].as_u64().unwrap()).sum();
+        assert!(kept > 3_900_000, "{copied}");
+    }
+}
+
+#[test]
+fn a_port_is_forwarded_and_logs_are_followed() {
+    let Some(cluster) = require(Cluster::with_node()) else { return };
+    let rig = Rig::before(cluster, &Plan::default());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            stream.unwrap().write_all(b"from the pod").unwrap();
+        }
+    });
+    for websocket in [true, false] {
+        let ports = format!(":{port}");
+        let mut forward = kubectl(&rig, websocket, &["port-forward", "web", &ports]);
+        let mut forward = Program::heard_on_stdout(&mut forward).unwrap();
+        let line = forward.wait_for("Forwarding from 127.0.0.1:").unwrap();
+        let local = line.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap();
+        let mut said = String::new();
+        let mut stream = std::net::TcpStream::connect(format!("127.0.0.1:{local}")).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "from the pod");
+        forward.kill().unwrap();
+    }
+    let logs = rig.said(&["logs", "web"]);
+    assert!(logs.contains("line 1") && logs.contains("line 3"), "{logs}");
+    let mut follow = rig.kubectl_with(&rig.token(ALICE));
+    let mut follow = Program::heard_on_stdout(follow.args(["logs", "-f", "web"])).unwrap();
+    follow.wait_for("line 3").unwrap();
+    rig.cluster.append_pod_log("one more line\n").unwrap();
+    follow.wait_for("one more line").unwrap();
+    follow.kill().unwrap();
+    let record = rig.record();
+    let forwarded = record.commands("/pods/web/portforward");
+    assert_eq!(forwarded.len(), 2);
+    for command in forwarded {
+        assert_eq!(command["class"], "exec");
+        assert!(!String::from_utf8_lossy(&record.answer(command)).contains("from the pod"));
+        assert!(record.response(command)["bytes"].as_u64().unwrap() > 0);
+    }
+    let followed = record.commands("/pods/web/log?");
+    let last = followed.last().unwrap();
+    assert!(String::from_utf8(record.answer(last)).unwrap().contains("one more line"));
+}
+
+#[test]
+fn attack_25_what_runs_something_is_exec_however_it_is_asked_for() {
+    let Some(cluster) = require(Cluster::with_node()) else { return };
+    let rules = r#"
+        [[policy.rule]]
+        name = "only-ls"
+        effect = "allow"
+        when = { class = ["exec"], arguments = { "exec.command" = ["ls", "ls *"] } }
+        [[policy.rule]]
+        name = "no-exec"
+        effect = "deny"
+        when = { class = ["exec"] }
+    "#;
+    let rig = Rig::before(cluster, &Plan { rules, ..Plan::default() });
+    let token = rig.token(ALICE);
+    for websocket in [true, false] {
+        let listed = { kubectl(&rig, websocket, &["exec", "web", "--", "ls", "/"]) }.output();
+        assert!(listed.unwrap().status.success());
+        let output = { kubectl(&rig, websocket, &["exec", "web", "--", "cat", "/etc/passwd"]) };
+        let output = { output }.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("no-exec"), "{output:?}");
+        let output = { kubectl(&rig, websocket, &["attach", "web"]) }.output().unwrap();
+        assert!(!output.status.success(), "{output:?}");
+    }
+    let speaks = "Sec-WebSocket-Protocol: v5.channel.k8s.io";
+    let upgrade =
+        ["-H", "Connection: Upgrade", "-H", "Upgrade: websocket", "-H", speaks, "--http1.1"];
+    let pod = "/api/v1/namespaces/default/pods/web";
+    for (args, path) in [
+        (&[][..], format!("{pod}/exec?command=id&stdout=true")),
+        (&["-X", "POST"], format!("{pod}/exec?command=id&stdout=true")),
+        (&upgrade, format!("{pod}/exec?command=id&stdout=true")),
+        (&upgrade, format!("{pod}/attach?stdout=true")),
+        (&upgrade, format!("{pod}/portforward?ports=22")),
+        (&upgrade, "/api/v1/namespaces/default/pods?watch=true".to_owned()),
+        (&upgrade, format!("{pod}/log?follow=true")),
+        (&[], "/api/v1/nodes/node/proxy/run/default/web/web?cmd=id".to_owned()),
+        (&[], "/api/v1/proxy/nodes/node/pods".to_owned()),
+        (&["-X", "POST"], "/api/v1/nodes/node/proxy/exec/default/web/web?command=id".to_owned()),
+        (&[], format!("{pod}/proxy/")),
+        (&[], format!("{pod}:8080/proxy/x")),
+        (&[], "/api/v1/namespaces/default/services/https:web:443/proxy/x".to_owned()),
+        (&["-X", "PATCH"], format!("{pod}/ephemeralcontainers")),
+        (&["-X", "PUT"], format!("{pod}/ephemeralcontainers")),
+    ] {
+        let said = rig.curl(&token, args, &path);
+        assert!(said.ends_with("403") && said.contains("\"Status\""), "{args:?} {path}: {said}");
+    }
+    let record = rig.record();
+    let denied: Vec<_> =
+        record.of("command").into_iter().filter(|it| it["verdict"] == "deny").collect();
+    assert!(denied.iter().all(|it| it["class"] == "exec"), "{denied:?}");
+    assert!(denied.len() >= 15, "{}", denied.len());
+    let ids: Vec<_> = record.of("auth_failure").iter().map(|it| it["cause"].clone()).collect();
+    assert_eq!(ids, ["upgrade", "upgrade"], "a watch and a log may not become WebSockets");
+}

@@ -1,0 +1,186 @@
+//! Who asks, as the API server is told: by impersonation (kubernetes.io, "Authentication", "User
+//! impersonation"). It then decides by its own RBAC, and writes its own audit log, for the caller
+//! and not for us.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use identity::Principal;
+
+use super::Kubernetes;
+
+const USER: HeaderName = HeaderName::from_static("impersonate-user");
+const UID: HeaderName = HeaderName::from_static("impersonate-uid");
+const GROUP: HeaderName = HeaderName::from_static("impersonate-group");
+/// How the names begin of all fields of impersonation, those of later versions too.
+const PREFIX: &str = "impersonate-";
+/// How names begin that are the cluster's own: no token may say them.
+const RESERVED: &str = "system:";
+/// How the names begin of what we say beside, as the cluster's audit log has it: a domain and a
+/// slash. In a field's name the slash is percent-encoded.
+const EXTRA: &str = "impersonate-extra-greffier.dev%2f";
+
+/// Why somebody can't be told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NameError {
+    #[error(
+        "the token's subject or a group of it begins with `system:`, which is the cluster's own"
+    )]
+    Reserved,
+    #[error("the token's subject or a group of it can't stand in a field")]
+    Unwritable,
+}
+
+/// Whether a client says who it wants to be: by us it is who its token says.
+pub(crate) fn is_asked(fields: &HeaderMap) -> bool {
+    // Some servers read `_` as `-`.
+    fields.keys().any(|name| name.as_str().replace('_', "-").starts_with(PREFIX))
+}
+
+/// Says who asks. The client's own words for it were refused before.
+///
+/// A delegated token is the right of the one acted for, used by somebody else: as a cluster that
+/// reads such a token itself, so is the user here the one acted for. Who acts is said beside.
+pub(crate) fn say(
+    fields: &mut HeaderMap,
+    target: &Kubernetes,
+    principal: &Principal,
+    session: &str,
+) -> Result<(), NameError> {
+    let subject = principal.acts_for().map_or(&principal.subject, |it| &it.subject);
+    fields.insert(USER, named(&target.user_prefix, subject)?);
+    fields.insert(UID, value(subject)?);
+    for group in &principal.groups {
+        fields.append(GROUP, named(&target.group_prefix, group)?);
+    }
+    let mut beside = |name: &str, said: &str| -> Result<(), NameError> {
+        let name = HeaderName::from_bytes(format!("{EXTRA}{name}").as_bytes());
+        fields.append(name.map_err(|_| NameError::Unwritable)?, value(said)?);
+        Ok(())
+    };
+    beside("session", session)?;
+    beside("kind", principal.kind.as_str())?;
+    beside("issuer", &principal.issuer)?;
+    if !principal.on_behalf_of.is_empty() {
+        beside("actor", &principal.subject)?;
+        for actor in principal.on_behalf_of.iter().rev().skip(1) {
+            beside("actor", &actor.subject)?;
+        }
+    }
+    Ok(())
+}
+
+fn named(prefix: &str, name: &str) -> Result<HeaderValue, NameError> {
+    let whole = format!("{prefix}{name}");
+    if whole.starts_with(RESERVED) {
+        return Err(NameError::Reserved);
+    }
+    value(&whole)
+}
+
+/// A field's value. The server takes it as it is, so nothing is encoded; blanks at its ends would
+/// be lost on the way.
+fn value(text: &str) -> Result<HeaderValue, NameError> {
+    let plain = !text.is_empty() && text.trim_matches([' ', '\t']) == text;
+    let value = plain.then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten();
+    value.ok_or(NameError::Unwritable)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use identity::{Actor, ActorRole, Kind};
+
+    use super::*;
+
+    fn principal(subject: &str, groups: &[&str], on_behalf_of: &[&str]) -> Principal {
+        let actor = |it: &&str| Actor {
+            issuer: "https://id.example.org".into(),
+            subject: (*it).to_owned(),
+            role: ActorRole::Subject,
+        };
+        Principal {
+            issuer: "https://id.example.org".into(),
+            subject: subject.into(),
+            kind: Kind::Agent,
+            display: String::new(),
+            groups: groups.iter().map(|it| (*it).to_owned()).collect::<BTreeSet<_>>(),
+            on_behalf_of: on_behalf_of.iter().map(actor).collect(),
+            owner: None,
+            rule: "dev/agents".into(),
+        }
+    }
+
+    fn target() -> Kubernetes {
+        Kubernetes::new(Arc::new(masking::Policy::empty()))
+    }
+
+    fn said(principal: &Principal) -> Result<Vec<String>, NameError> {
+        let mut fields = HeaderMap::new();
+        say(&mut fields, &target(), principal, "s1")?;
+        let line = |(name, value): (&HeaderName, &HeaderValue)| {
+            format!("{name}: {}", value.to_str().unwrap())
+        };
+        Ok(fields.iter().map(line).collect())
+    }
+
+    #[test]
+    fn a_caller_is_told_with_its_groups_and_where_the_record_is() {
+        let lines = said(&principal("alice@example.org", &["dev", "ops"], &[])).unwrap();
+        assert_eq!(
+            lines,
+            [
+                "impersonate-user: alice@example.org",
+                "impersonate-uid: alice@example.org",
+                "impersonate-group: dev",
+                "impersonate-group: ops",
+                "impersonate-extra-greffier.dev%2fsession: s1",
+                "impersonate-extra-greffier.dev%2fkind: agent",
+                "impersonate-extra-greffier.dev%2fissuer: https://id.example.org",
+            ]
+        );
+    }
+
+    #[test]
+    fn who_acts_for_somebody_uses_that_one_s_right() {
+        let lines = said(&principal("bot-2", &[], &["bot-1", "alice"])).unwrap();
+        assert_eq!(lines[0], "impersonate-user: alice");
+        assert_eq!(
+            lines[lines.len() - 2..],
+            [
+                "impersonate-extra-greffier.dev%2factor: bot-2",
+                "impersonate-extra-greffier.dev%2factor: bot-1",
+            ]
+        );
+    }
+
+    #[test]
+    fn nobody_becomes_the_cluster_s_own() {
+        for (subject, group) in [("system:admin", "x"), ("alice", "system:masters")] {
+            assert_eq!(said(&principal(subject, &[group], &[])), Err(NameError::Reserved));
+        }
+        // With a prefix it is another name.
+        let target =
+            Kubernetes { user_prefix: "oidc:".into(), group_prefix: "oidc:".into(), ..target() };
+        let mut fields = HeaderMap::new();
+        say(&mut fields, &target, &principal("a", &["system:masters"], &[]), "s").unwrap();
+        assert_eq!(fields[GROUP], "oidc:system:masters");
+        // Nor does a name that is another one behind the next parser.
+        for subject in ["", " system:admin", "a\nb", "a\t"] {
+            assert_eq!(said(&principal(subject, &[], &[])), Err(NameError::Unwritable));
+        }
+    }
+
+    #[test]
+    fn the_client_s_own_words_are_found_however_they_are_spelled() {
+        for name in
+            ["Impersonate-User", "impersonate-extra-x%2fy", "Impersonate_Group", "impersonate-new"]
+        {
+            let mut fields = HeaderMap::new();
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            fields.insert(name, HeaderValue::from_static("x"));
+            assert!(is_asked(&fields));
+        }
+        assert!(!is_asked(&HeaderMap::new()));
+    }
+}

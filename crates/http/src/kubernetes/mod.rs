@@ -1,0 +1,83 @@
+//! API servers of Kubernetes: each call is a command, made in the caller's own name.
+//!
+//! A call's path and query are read as the API server reads them (`kubernetes_wire`), judged by
+//! verb, resource and fields of the object, put on record, and forwarded with our own credential
+//! and `Impersonate-*` fields: the cluster's RBAC decides for the caller, and its audit log names
+//! the caller and our session. Refusals are a `Status`, which kubectl prints.
+//!
+//! Values of Secrets are masked in every answer that has some; what holds such a mask is not let
+//! back in.
+
+mod call;
+mod impersonate;
+mod refusal;
+mod relay;
+mod secrets;
+mod streams;
+
+pub(crate) use impersonate::NameError;
+pub(crate) use refusal::refusal;
+pub(crate) use relay::Answers;
+pub use secrets::{MASK, mask_rules};
+pub(crate) use streams::{Garbled, Part, Streams};
+
+use std::sync::Arc;
+
+use masking::Policy;
+use policy::Vocabulary;
+
+/// The protocol's name in rules and records.
+pub const PROTOCOL: &str = "kubernetes";
+
+/// The classes of calls. `discovery` shows what an API has; `read`, `write` and `delete` are what
+/// the verb does; `exec` runs something in a cluster, or speaks with what runs there: `exec`,
+/// `attach`, `portforward`, ephemeral containers, and `proxy`, by whatever method.
+///
+/// A resource is `NAMESPACE/RESOURCE.GROUP/SUBRESOURCE`, as far as it has them: `prod/secrets`,
+/// `prod/deployments.apps/scale`, `nodes/proxy`; of a path that is no resource's, the path. A call
+/// for all namespaces names none, so a deny rule for any namespace matches it.
+///
+/// Arguments: `attribute.name` and `attribute.namespace` (unread where a call may be for more than
+/// one), `attribute.resource`, `.group`, `.version`, `.subresource`, `.field_manager`; of exec
+/// `exec.command`, its words joined by blanks, and `exec.container`; fields of the object as
+/// `object.spec.replicas`.
+pub const VOCABULARY: Vocabulary = Vocabulary {
+    protocol: PROTOCOL,
+    classes: &["discovery", "read", "write", "delete", "exec", "unknown"],
+    operations: &[],
+    flags: &["dry-run", "watch", "follow", "tty", "stdin"],
+    calls: false,
+    arguments: &["attribute.", "exec.", "object."],
+};
+
+/// What is particular to a target that is an API server of Kubernetes.
+#[derive(Debug, Clone)]
+pub struct Kubernetes {
+    /// The target's rules for masking, and before them [`mask_rules`].
+    pub secrets: Arc<Policy>,
+    /// What stands before a subject to make it a user's name: `oidc:`. What then begins with
+    /// `system:` is refused: those names are the cluster's own.
+    pub user_prefix: String,
+    /// The same for groups.
+    pub group_prefix: String,
+    /// Whether requests may be passed on to nodes, pods and services (`nodes/proxy` …): what they
+    /// do there, the API server does not know, nor do we.
+    pub proxied: bool,
+    /// Whether containers may be put into running pods (`pods/ephemeralcontainers`).
+    pub ephemeral_containers: bool,
+}
+
+impl Kubernetes {
+    /// One whose users and groups are named as in their tokens, and where nothing is passed on to
+    /// nodes, pods and services.
+    #[must_use]
+    pub fn new(secrets: Arc<Policy>) -> Self {
+        Kubernetes {
+            secrets,
+            user_prefix: String::new(),
+            group_prefix: String::new(),
+            proxied: false,
+            ephemeral_containers: false,
+        }
+    }
+}

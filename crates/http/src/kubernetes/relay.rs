@@ -1,0 +1,298 @@
+//! A call's way to its command: the parts of a request that only Kubernetes has.
+
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use gate::{Draft, Exchange, Grow, Keep, Submission};
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http_content::media::Kind;
+use hyper::body::Incoming;
+use masking::Policy;
+use records::Parameter;
+use terminal::frames;
+
+use super::call::Call;
+use super::{Kubernetes, Streams, impersonate, streams};
+use crate::body::{RequestBody, read_whole};
+use crate::content::{Content, Kept, is_coded};
+use crate::problem::Told;
+use crate::record;
+use crate::relay::{Begun, Connection, Dialect, Routed};
+use crate::running::Running;
+use crate::sessions::InUse;
+use crate::upgrade::{Next, Wish};
+
+/// The longest object of a client, in bytes: it is read whole, to be judged. An API server takes
+/// 3 MiB.
+const MAX_OBJECT_BYTES: usize = 4 * 1024 * 1024;
+/// How the word begins by which a page in a browser says its token where it can't say
+/// `Authorization`.
+const BEARER_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
+
+/// What is to be done with a call's answer, and who the API server is told asks.
+pub(crate) struct Answers {
+    /// What is looked for in it.
+    pub(crate) masking: Arc<Policy>,
+    /// Whether it has values of Secrets.
+    secret: bool,
+    /// Whether it is a sequence of events.
+    sequence: bool,
+    /// Whether it may be silent for as long as it likes.
+    pub(crate) silent: bool,
+    /// Whether what crosses after an upgrade is the streams of a command.
+    has_streams: bool,
+    /// The caller.
+    impersonation: HeaderMap,
+}
+
+impl Connection {
+    /// Everything before the target, for a target that is an API server.
+    pub(crate) async fn begin_kubernetes<'a>(
+        &self,
+        parts: &mut Parts,
+        unread: &mut Option<Incoming>,
+        (routed, session): (Routed<'a>, InUse),
+        kubernetes: &Kubernetes,
+        wish: Option<Wish>,
+    ) -> Result<Begun<'a>, Told> {
+        let name = routed.target.gate.name.clone();
+        let read = self.read_call(parts, unread, (&routed, &session), kubernetes, wish.as_ref());
+        let (call, impersonation) = match read.await {
+            Ok(read) => read,
+            Err(told) => return Err(self.turned_away(parts, name.as_bytes(), told).await),
+        };
+        let masking = match (call.attributes.is_discovery(), call.is_secret()) {
+            (true, _) => Arc::new(Policy::empty()),
+            (false, true) => kubernetes.secrets.clone(),
+            (false, false) => session.target().masking.clone(),
+        };
+        let exchange = self.submit_call(&session, &routed, parts, (&call, kubernetes)).await?;
+        let answers = Answers {
+            secret: call.is_secret(),
+            sequence: call.attributes.watches(),
+            silent: call.attributes.watches() || call.attributes.follows_logs(),
+            masking,
+            has_streams: call.has_streams(),
+            impersonation,
+        };
+        if answers.secret {
+            ask_for_json(&mut parts.headers);
+        }
+        let running = Running::new(exchange, session);
+        let body = RequestBody::full(call.body);
+        let dialect = Dialect::Kubernetes(Box::new(answers));
+        Ok(Begun { routed, body, running, wish, dialect })
+    }
+
+    async fn read_call(
+        &self,
+        parts: &mut Parts,
+        unread: &mut Option<Incoming>,
+        (routed, session): (&Routed<'_>, &InUse),
+        kubernetes: &Kubernetes,
+        wish: Option<&Wish>,
+    ) -> Result<(Call, HeaderMap), Told> {
+        if impersonate::is_asked(&parts.headers) {
+            return Err(Told::Impersonation);
+        }
+        let mut impersonation = HeaderMap::new();
+        impersonate::say(&mut impersonation, kubernetes, session.principal(), session.id())?;
+        forget_bearer(&mut parts.headers);
+        if is_coded(&parts.headers) {
+            return Err(Told::Coded);
+        }
+        let (method, query) = (parts.method.as_str(), parts.uri.query());
+        let mut call = Call::read(method, routed.path.as_str(), query, wish.is_some())?;
+        if wish.is_some() && !call.may_upgrade() {
+            return Err(Told::Upgrade);
+        }
+        let by_websocket = wish.is_some_and(|it| it.next == Next::WebSocket);
+        if by_websocket && call.has_streams() && !streams::offer(&mut parts.headers) {
+            return Err(Told::BadRequest("the WebSocket must speak v5.channel.k8s.io or v4"));
+        }
+        if wish.is_none() {
+            let media = parts.headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+            call.take(read_whole(unread, MAX_OBJECT_BYTES).await?.into(), media);
+        }
+        Ok((call, impersonation))
+    }
+
+    /// Judges a call and puts it on record.
+    async fn submit_call(
+        &self,
+        session: &InUse,
+        routed: &Routed<'_>,
+        parts: &Parts,
+        (call, kubernetes): (&Call, &Kubernetes),
+    ) -> Result<Exchange, Told> {
+        let judgement = call.judge(session, kubernetes);
+        let (kept, masked) = match call.is_secret() {
+            true => kept(&kubernetes.secrets, call, &parts.headers),
+            false => kept(&session.target().masking, call, &parts.headers),
+        };
+        let mut objects = Vec::new();
+        let mut draft: Draft<'_> = self.draft(session, routed, parts, (Vec::new(), masked));
+        call.tell(&mut draft.details);
+        if kept.is_none() && !call.body.is_empty() {
+            let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &call.body);
+            let said = format!("not kept: {} bytes, sha256:{}", call.body.len(), hex::encode(hash));
+            draft.details.insert("object".into(), said.into());
+        }
+        match kept {
+            Some(kept) if kept.len() > gate::MAX_INLINE_TEXT => {
+                let mut spill = session.spill(&kept)?;
+                objects = poll_fn(|cx| spill.poll(cx)).await?;
+            }
+            Some(kept) if !kept.is_empty() => {
+                let value = Some(record::text(&kept));
+                draft.parameters = vec![Parameter { type_name: "object".into(), value }];
+            }
+            _ => {}
+        }
+        draft.parameter_objects = &objects;
+        if call.attributes.is_discovery() || call.forwards_ports() {
+            draft.keep = Keep::Counted;
+        }
+        if call.attributes.upgrade {
+            draft.media = frames::MEDIA;
+            draft.grow = if call.has_terminal() { Grow::Entries } else { Grow::Chunks };
+        }
+        match session.submit(&judgement, draft)? {
+            Submission::Admitted(exchange) => Ok(*exchange),
+            Submission::Refused(refusal) => {
+                refusal.release.cleared(&mut *session.waiter()).await?;
+                Err(refusal.cause.into())
+            }
+        }
+    }
+}
+
+impl Answers {
+    /// Says who asks.
+    pub(crate) fn introduce(&self, fields: &mut HeaderMap) {
+        for (name, value) in &self.impersonation {
+            fields.append(name.clone(), value.clone());
+        }
+    }
+
+    /// What takes apart what crosses after an upgrade that was granted by an answer with these
+    /// fields, if it is to be.
+    pub(crate) fn streams(&self, next: Next, fields: &HeaderMap) -> Result<Option<Streams>, Told> {
+        if !self.has_streams {
+            return Ok(None);
+        }
+        Streams::of(next, fields, &self.masking).map(Some).ok_or(Told::TargetBroke)
+    }
+
+    /// What is to be done with an answer; its fields are changed accordingly.
+    pub(crate) fn content(
+        &self,
+        status: StatusCode,
+        fields: &mut HeaderMap,
+    ) -> Result<Content, Told> {
+        let media = fields.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+        let kind = match Kind::of(media) {
+            Kind::Json if self.sequence => Kind::Ndjson,
+            kind => kind,
+        };
+        let is_json = matches!(kind, Kind::Json | Kind::Ndjson);
+        if self.secret && status.is_success() && !is_json && status != StatusCode::NO_CONTENT {
+            return Err(Told::Unmaskable);
+        }
+        Content::of_kind(&self.masking, status, fields, &kind)
+    }
+}
+
+/// What of an object the record may keep, and what was masked in it. None: it can't be told
+/// which of it are a Secret's values.
+fn kept(
+    policy: &Arc<Policy>,
+    call: &Call,
+    fields: &HeaderMap,
+) -> (Option<Vec<u8>>, record::Counted) {
+    let begins = call.body.iter().find(|it| !it.is_ascii_whitespace());
+    let is_json = matches!(begins, Some(b'{' | b'['));
+    let media = fields.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    let kind = if is_json { Kind::Json } else { Kind::of(media) };
+    if call.is_secret() && !is_json {
+        return (call.body.is_empty().then(Vec::new), record::Counted::new());
+    }
+    let masked = || {
+        let mut masker = Kept::of_kind(policy, fields, &kind).ok()?;
+        let mut whole = masker.push(&call.body).ok()?.into_owned();
+        whole.extend(masker.finish().ok()?);
+        Some((whole, masker.counts()))
+    };
+    masked().map_or((None, record::Counted::new()), |(whole, counts)| (Some(whole), counts))
+}
+
+/// Asks for JSON, in which values can be told from names, and for tables if the client wants some.
+fn ask_for_json(fields: &mut HeaderMap) {
+    let json = |word: &str| {
+        let media = word.split(';').next().unwrap_or_default().trim();
+        media.eq_ignore_ascii_case("application/json")
+    };
+    let all = fields.get_all(header::ACCEPT);
+    let words = all.iter().filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
+    let wanted: Vec<&str> = words.map(str::trim).filter(|word| json(word)).collect();
+    let wanted = match wanted.is_empty() {
+        true => Cow::Borrowed("application/json"),
+        false => Cow::Owned(wanted.join(", ")),
+    };
+    let wanted = HeaderValue::from_str(&wanted);
+    fields.insert(header::ACCEPT, wanted.unwrap_or(HeaderValue::from_static("application/json")));
+}
+
+/// Takes out a token that stands among a WebSocket's protocols.
+fn forget_bearer(fields: &mut HeaderMap) {
+    let all: Vec<HeaderValue> =
+        fields.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().cloned().collect();
+    fields.remove(header::SEC_WEBSOCKET_PROTOCOL);
+    let words = all.iter().filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
+    let plain = words.map(str::trim).filter(|word| {
+        let begins = word.get(..BEARER_PROTOCOL.len());
+        !word.is_empty() && !begins.is_some_and(|it| it.eq_ignore_ascii_case(BEARER_PROTOCOL))
+    });
+    let plain = plain.collect::<Vec<_>>().join(", ");
+    if let (false, Ok(value)) = (plain.is_empty(), HeaderValue::from_str(&plain)) {
+        fields.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hides_values_is_not_asked_for() {
+        for (said, wanted) in [
+            ("application/vnd.kubernetes.protobuf", "application/json"),
+            ("application/vnd.kubernetes.protobuf, application/json", "application/json"),
+            ("*/*", "application/json"),
+            ("application/yaml", "application/json"),
+            (
+                "application/json;as=Table;v=v1;g=meta.k8s.io,application/cbor,application/json",
+                "application/json;as=Table;v=v1;g=meta.k8s.io, application/json",
+            ),
+        ] {
+            let mut fields = HeaderMap::new();
+            fields.insert(header::ACCEPT, HeaderValue::from_str(said).unwrap());
+            ask_for_json(&mut fields);
+            assert_eq!(fields[header::ACCEPT], wanted);
+        }
+    }
+
+    #[test]
+    fn a_token_among_protocols_ends_here() {
+        let mut fields = HeaderMap::new();
+        for value in ["base64url.bearer.authorization.k8s.io.c2VjcmV0, v5.channel.k8s.io", "x"] {
+            fields.append(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value));
+        }
+        forget_bearer(&mut fields);
+        let left: Vec<_> = fields.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().collect();
+        assert_eq!(left, ["v5.channel.k8s.io, x"]);
+    }
+}
