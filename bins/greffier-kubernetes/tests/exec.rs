@@ -131,6 +131,61 @@ fn what_runs_in_a_pod_is_on_record_stream_by_stream() {
 }
 
 #[test]
+fn what_is_masked_for_the_record_is_on_record_before_it_runs() {
+    let Some(cluster) = require(Cluster::with_node()) else { return };
+    let masking = r#"
+        [masking]
+        version = 1
+        [[masking.rule]]
+        entity = ["CREDIT_CARD"]
+        record = { operator = "replace" }
+        client = { operator = "keep" }
+    "#;
+    let rig = Rig::before(cluster, &Plan { masking, ..Plan::default() });
+    for websocket in [true, false] {
+        let mut shell = kubectl(&rig, websocket, &["exec", "-i", "web", "--", "sh"]);
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut input = shell.stdin.take().unwrap();
+        input.write_all(b"echo card 4111 1111 1111 1111\nexit 3\n").unwrap();
+        let mut said = String::new();
+        shell.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said, "card 4111 1111 1111 1111\n");
+        assert_eq!(shell.wait().unwrap().code(), Some(3));
+    }
+    // One that the API server refuses: what is answered in place of an upgrade is a frame as well.
+    let speaks = "Sec-WebSocket-Protocol: v5.channel.k8s.io";
+    let upgrade = [
+        "--http1.1",
+        "-H",
+        "Connection: Upgrade",
+        "-H",
+        "Upgrade: websocket",
+        "-H",
+        speaks,
+        "-H",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "-H",
+        "Sec-WebSocket-Version: 13",
+    ];
+    let path = "/api/v1/namespaces/default/pods/nobody/exec?command=ls&stdout=true";
+    let said = rig.curl(&rig.token(ALICE), &upgrade, path);
+    assert!(said.ends_with("404"), "{said}");
+    let record = rig.record();
+    let refused = record.commands("/pods/nobody/exec")[0];
+    let said = all(&frames(&record, refused), 'o');
+    assert!(said.starts_with("HTTP/1.1 404") && said.contains("\"Status\""), "{said}");
+    for upgrade in ["GET", "POST"] {
+        let ran = record.commands(&format!("{upgrade} /api/v1/namespaces/default/pods/web/exec?"));
+        let shell = frames(&record, ran[0]);
+        assert_eq!(all(&shell, 'i'), "echo card <CREDIT_CARD>\nexit 3\n");
+        assert!(all(&shell, 'o').ends_with("card <CREDIT_CARD>\n"), "{shell:?}");
+        let typed = shell.iter().position(|it| it.0 == 'i').unwrap();
+        let printed = shell.iter().rposition(|it| it.0 == 'o').unwrap();
+        assert!(typed < printed && shell.last().unwrap() == &('x', b"3".to_vec()), "{shell:?}");
+    }
+}
+
+#[test]
 fn a_port_is_forwarded_and_logs_are_followed() {
     let Some(cluster) = require(Cluster::with_node()) else { return };
     let rig = Rig::before(cluster, &Plan::default());

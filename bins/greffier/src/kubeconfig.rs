@@ -1,7 +1,7 @@
 //! `greffier kubeconfig`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use base64::Engine as _;
@@ -79,7 +79,18 @@ fn config(arguments: &Arguments) -> Result<Value, Error> {
             value.map(|value| [format!("--{name}"), value.to_owned()]).into_iter().flatten(),
         );
     };
-    let file = from.token_file.as_ref().map(|file| file.to_string_lossy().into_owned());
+    let file = from.token_file.as_ref().map(|file| {
+        if file == Path::new("-") {
+            let message = "--token-file -: kubectl's standard input is for what it runs";
+            return Err(Error::Argument(message.into()));
+        }
+        // kubectl is started anywhere; `~/` is understood later.
+        let whole =
+            if file.starts_with("~") { Ok(file.clone()) } else { std::path::absolute(file) };
+        let whole = whole.map_err(|error| Error::Argument(error.to_string()))?;
+        Ok(whole.to_string_lossy().into_owned())
+    });
+    let file = file.transpose()?;
     option("token-file", file.as_deref());
     option("issuer", from.issuer.as_deref());
     option("client-id", from.client_id.as_deref());
@@ -87,7 +98,7 @@ fn config(arguments: &Arguments) -> Result<Value, Error> {
     from.scopes.iter().for_each(|scope| option("scope", Some(scope)));
     let exec = json!({
         "apiVersion": "client.authentication.k8s.io/v1", "command": "greffier", "args": words,
-        "interactiveMode": "IfAvailable",
+        "interactiveMode": "Never",
         "installHint": "greffier is the command of the proxy that this cluster is behind",
     });
     Ok(json!({

@@ -10,8 +10,8 @@ use identity::Secret;
 
 use crate::error::Error;
 
-/// The longest token, key or certificate read, in bytes.
-const MAX_INPUT: u64 = 64 * 1024;
+/// The longest token, key or bundle of certificates read, in bytes.
+const MAX_INPUT: u64 = 512 * 1024;
 
 /// The token: of a file, `-` for standard input, or without one of the variable GREFFIER_TOKEN.
 pub(crate) fn token(file: Option<&Path>) -> Result<Secret, Error> {
@@ -53,7 +53,10 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// A short text file.
 pub(crate) fn read(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    fs::File::open(path)?.take(MAX_INPUT).read_to_string(&mut text)?;
+    fs::File::open(path)?.take(MAX_INPUT + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_INPUT {
+        return Err(std::io::Error::other(format!("is longer than {MAX_INPUT} bytes")));
+    }
     Ok(text)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -93,8 +94,10 @@ impl Source {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let token = runtime.map_err(Error::Start)?.block_on(self.log_in(issuer, client))?;
         // One that does not say when it ends is not kept.
-        if let (Some(file), Some(_)) = (kept, ends(token.expose())) {
-            write(&file, token.expose(), 0o600)?;
+        if let (Some(file), Some(_)) = (kept, ends(token.expose()))
+            && let Err(error) = write(&file, token.expose(), 0o600)
+        {
+            eprintln!("the token is not kept: {error}");
         }
         Ok(token)
     }
@@ -139,7 +142,7 @@ impl Source {
             std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|it| it.is_absolute());
         let base = base.or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
         let folder = base.join("greffier");
-        std::fs::create_dir_all(&folder).ok()?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).ok()?;
         let key = json!([issuer, client, self.scopes, self.resource]).to_string();
         Some(folder.join(format!(
             "token-{}",

@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderName, HeaderValue};
-use http_proxy::kubernetes::{self, Kubernetes};
+use http_proxy::kubernetes::{self, Kubernetes, Level, Levels};
 use http_proxy::mcp::{Launcher, MAX_PROCESSES, Mcp, Program};
 use http_proxy::{Credential, Http2, Route, Target, Upstream};
 use identity::CodeLogin;
@@ -121,8 +121,16 @@ struct KubernetesSection {
     user_prefix: String,
     group_prefix: String,
     secrets_in_clear: bool,
+    audit: Vec<AuditRule>,
     proxied: bool,
     ephemeral_containers: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct AuditRule {
+    level: Option<String>,
+    when: policy::When,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -280,13 +288,23 @@ fn kubernetes(
             document.problem(format!("{path}.kubernetes.{key}"), message);
         }
     }
-    match context.masking.behind(kubernetes::mask_rules(own.secrets_in_clear)) {
-        Ok(secrets) => Some(Kubernetes {
+    let told_apart = |prefix: &str| prefix.contains("{issuer}");
+    if context.issuers > 1 && !(told_apart(&own.user_prefix) && told_apart(&own.group_prefix)) {
+        let message = "there is more than one issuer, and two may know others by one name: write \
+                       `{issuer}` in `user_prefix` and `group_prefix`";
+        document.problem(format!("{path}.kubernetes"), message);
+    }
+    let levels = levels(document, &format!("{path}.kubernetes.audit"), &own.audit);
+    let secrets = context.masking.behind(kubernetes::mask_rules(own.secrets_in_clear));
+    let tokens = context.masking.behind(kubernetes::token_rules());
+    match secrets.and_then(|secrets| Ok((secrets, tokens?))) {
+        Ok((secrets, tokens)) => Some(Kubernetes {
             user_prefix: own.user_prefix.clone(),
             group_prefix: own.group_prefix.clone(),
+            levels,
             proxied: own.proxied,
             ephemeral_containers: own.ephemeral_containers,
-            ..Kubernetes::new(secrets)
+            ..Kubernetes::new(secrets, tokens)
         }),
         Err(_) => {
             let message = "has no room for the rules that mask Secrets: write fewer";
@@ -294,6 +312,33 @@ fn kubernetes(
             None
         }
     }
+}
+
+/// How much of which calls is kept.
+fn levels(document: &mut Document<'_>, path: &str, rules: &[AuditRule]) -> Option<Levels> {
+    let mut read = Vec::new();
+    for (at, rule) in rules.iter().enumerate() {
+        let name = rule.level.as_deref().unwrap_or_default();
+        match Level::of(name) {
+            Some(level) => read.push((level, rule.when.clone())),
+            None => {
+                let message = match name {
+                    "None" => "must be at least Metadata: what is not on record does not run",
+                    _ => "must be Metadata, Request or RequestResponse",
+                };
+                document.problem(format!("{path}[{at}].level"), message);
+                return None;
+            }
+        }
+    }
+    if read.is_empty() {
+        return None;
+    }
+    let told = |problem: policy::Problem| {
+        let below = problem.path.replace("policy.rule", path);
+        document.problem(below, problem.message.replace("policy.rule", path));
+    };
+    Levels::new(read).map_err(|problems| problems.into_iter().for_each(told)).ok()
 }
 
 /// The program that is the server.

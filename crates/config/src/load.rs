@@ -523,6 +523,8 @@ impl<'a> Reader<'a> {
                 env: self.env,
                 masking: masking.unwrap_or(&nothing),
                 kinds: kinds.unwrap_or(&every),
+                #[cfg(feature = "http")]
+                issuers: self.issuers.as_ref().map_or(0, |config| config.issuers.len()),
             };
             let document = &mut self.document;
             match protocol {

@@ -120,6 +120,9 @@ pub(crate) struct Context<'a> {
     pub(crate) env: Lookup<'a>,
     pub(crate) masking: &'a Masking,
     pub(crate) kinds: &'a [&'a str],
+    /// How many issuers there are.
+    #[cfg(feature = "http")]
+    pub(crate) issuers: usize,
 }
 
 /// Kinds that some rule of some issuer makes.

@@ -261,29 +261,43 @@ impl Session {
         class: &'static str,
     ) -> Judgement {
         let inner = &*self.0;
-        let subject = policy::Subject {
-            kind: inner.principal.kind.as_str(),
-            issuer: &inner.principal.issuer,
-            subject: &inner.principal.subject,
-            groups: &inner.groups,
-            on_behalf_of: &inner.on_behalf_of,
-        };
         let command =
             policy::Command { protocol: inner.protocol, target: &inner.target.name, actions };
         // A command is the operation that any of its actions is.
         let named = match (&inner.target.operations, inner.target.recording) {
             (Some(operations), RecordingLevel::Operations) => {
-                actions.chunks(1).find_map(|action| {
-                    let alone = policy::Command { actions: action, ..command };
-                    match operations.judge(&subject, &alone) {
-                        Verdict::Allow { rule, .. } => Some(rule),
-                        Verdict::Deny { .. } | Verdict::Hold { .. } => None,
-                    }
-                })
+                actions.iter().find_map(|action| self.named_by(operations, action))
             }
             _ => None,
         };
-        Judgement { verdict: inner.judge.judge(&subject, &command), operation, class, named }
+        let verdict = inner.judge.judge(&self.subject(), &command);
+        Judgement { verdict, operation, class, named }
+    }
+
+    /// The name of the first of these rules that fits an action, if it is one that allows: for
+    /// rules that say what something is called, or how it is kept, and not whether it may be.
+    pub fn named_by(&self, rules: &policy::Policy, action: &Action<'_>) -> Option<Arc<str>> {
+        let inner = &*self.0;
+        let command = policy::Command {
+            protocol: inner.protocol,
+            target: &inner.target.name,
+            actions: std::slice::from_ref(action),
+        };
+        match rules.judge(&self.subject(), &command) {
+            Verdict::Allow { rule, .. } => Some(rule),
+            Verdict::Deny { .. } | Verdict::Hold { .. } => None,
+        }
+    }
+
+    fn subject(&self) -> policy::Subject<'_> {
+        let inner = &*self.0;
+        policy::Subject {
+            kind: inner.principal.kind.as_str(),
+            issuer: &inner.principal.issuer,
+            subject: &inner.principal.subject,
+            groups: &inner.groups,
+            on_behalf_of: &inner.on_behalf_of,
+        }
     }
 
     /// Starts to keep a text (or parameters) too long for an entry, as objects that the

@@ -11,6 +11,7 @@ use http_content::coding::{ACCEPTED, CodingError, Codings, Decoder, Limits};
 use http_content::media::{Charset, Kind};
 use http_content::{BodyMasker, ContentError, Sides};
 use masking::{Policy, Sink};
+use terminal::frames;
 
 use crate::body::BodyError;
 use crate::mcp::McpAnswer;
@@ -32,6 +33,8 @@ pub(crate) enum Content {
     Masked(Box<Masked>),
     /// They are messages of MCP.
     Mcp(Box<McpAnswer>),
+    /// The same as another, in a recording of frames: an upgrade was asked for, and not granted.
+    Framed(Box<Content>),
 }
 
 /// What a piece became.
@@ -222,6 +225,11 @@ impl Content {
         }
     }
 
+    /// The same, as part of a recording of frames.
+    pub(crate) fn framed(self) -> Content {
+        Content::Framed(Box::new(self))
+    }
+
     /// Takes a piece. None: it stays as it is.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<Option<Pair>, BodyError> {
         match self {
@@ -232,6 +240,11 @@ impl Content {
                 Ok(Some(pair))
             }
             Content::Mcp(answer) => answer.push(piece).map(Some),
+            Content::Framed(content) => {
+                let pair = content.push(piece)?;
+                let whole = || Pair { client: piece.to_vec(), record: piece.to_vec() };
+                Ok(Some(frame(pair.unwrap_or_else(whole))))
+            }
         }
     }
 
@@ -242,6 +255,7 @@ impl Content {
             Content::AsIs => {}
             Content::Masked(masked) => masked.finish(&mut pair)?,
             Content::Mcp(answer) => return answer.finish(),
+            Content::Framed(content) => return content.finish().map(frame),
         }
         Ok(pair)
     }
@@ -251,6 +265,7 @@ impl Content {
         match self {
             Content::AsIs | Content::Masked(_) => Vec::new(),
             Content::Mcp(answer) => answer.details(),
+            Content::Framed(content) => content.details(),
         }
     }
 
@@ -259,11 +274,21 @@ impl Content {
         match self {
             Content::AsIs => BTreeMap::new(),
             Content::Mcp(answer) => answer.counts(),
+            Content::Framed(content) => content.counts(),
             Content::Masked(masked) => {
                 record::counted(&masked.policy, &masked.masker.counts().client)
             }
         }
     }
+}
+
+/// What is recorded of a piece, as a frame of what was printed.
+fn frame(pair: Pair) -> Pair {
+    let mut record = Vec::new();
+    if !pair.record.is_empty() {
+        frames::write(&mut record, 0, frames::Kind::Output, &pair.record);
+    }
+    Pair { record, ..pair }
 }
 
 #[cfg(test)]

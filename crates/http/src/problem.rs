@@ -8,11 +8,10 @@ use gate::{JournalError, RefusalCause, Refused};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use identity::{AuthError, CodeError, Fault};
-use kubernetes_wire::AttributesError;
 
 use crate::answer::AnswerBody;
 use crate::headers::FieldError;
-use crate::kubernetes::NameError;
+use crate::kubernetes::{CallError, NameError};
 use crate::login::Sent;
 use crate::uri::PathError;
 
@@ -56,7 +55,7 @@ pub(crate) enum Told {
     #[error("there is no such session of yours; begin a new one")]
     NoSession,
     #[error("{0}")]
-    Call(#[from] AttributesError),
+    Call(#[from] CallError),
     #[error("who asks is what the token says: Impersonate-* is not the client's to say")]
     Impersonation,
     #[error("{0}")]

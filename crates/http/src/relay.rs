@@ -388,8 +388,7 @@ impl Connection {
             head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let request = Request::from_parts(head, body);
-        let upgrading = wish.is_some();
-        let (sent, connected) = send(routed.target, key, request, running, upgrading).await?;
+        let (sent, connected) = send(routed.target, key, request, running, wish.is_some()).await?;
         if let Some(wish) = wish
             && upgrade::is_granted(wish.next, sent.status(), sent.headers())
         {
@@ -403,9 +402,9 @@ impl Connection {
         if sent.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Told::TargetBroke);
         }
-        // Who follows a redirect of exec shows its token to whom the node names.
-        let for_exec = upgrading && matches!(dialect, Dialect::Kubernetes(_));
-        if for_exec && sent.status().is_redirection() {
+        // Who follows a redirect shows its token to whom an aggregated API or a node names.
+        let moved = sent.status().is_redirection() && sent.status() != StatusCode::NOT_MODIFIED;
+        if moved && matches!(dialect, Dialect::Kubernetes(_)) {
             return Err(Told::TargetBroke);
         }
         let media = running.borrow().exchange.media();
@@ -427,7 +426,7 @@ impl Connection {
         let short = short.is_some_and(|upper| upper < gate::MAX_ANSWER_IN_ENTRIES as u64);
         let session = running.borrow().exchange.session().clone();
         let mut head = record::head(&session.target().masking, parts.status, &parts.headers);
-        let content = match &dialect {
+        let mut content = match &dialect {
             Dialect::Http => {
                 Content::of(&session.target().masking, parts.status, &mut parts.headers)?
             }
@@ -439,7 +438,10 @@ impl Connection {
             }
         };
         match media {
-            frames::MEDIA => head = upgrade::head_frame(&head),
+            frames::MEDIA => {
+                head = upgrade::head_frame(&head);
+                content = content.framed();
+            }
             mcp::MEDIA => head.clear(),
             _ => {}
         }

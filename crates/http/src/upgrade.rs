@@ -7,7 +7,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use gate::{JournalError, Wait};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
@@ -16,11 +19,13 @@ use hyper_util::rt::TokioIo;
 use kubernetes_wire::streams::Side;
 use terminal::frames::{self, Kind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::kubernetes::{Garbled, Part, Streams};
 use crate::running::Shared;
 
+/// How long a side may go on that takes nothing more.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// What is read of one side at once, in bytes; as much may wait for its record.
 const PIECE_BYTES: usize = 16 * 1024;
 /// A protocol that a connection may become.
@@ -113,15 +118,21 @@ pub(crate) async fn tunnel(
     let both = async {
         let up = Way { recorder: &recorder, from: Side::Client };
         let down = Way { recorder: &recorder, from: Side::Server };
-        futures_util::future::try_join(
-            up.relay(from_client, to_target),
-            down.relay(from_target, to_client),
-        )
-        .await
+        let up = pin!(up.relay(from_client, to_target));
+        let down = pin!(down.relay(from_target, to_client));
+        match select(up, down).await {
+            Either::Left((Ok(()), down)) => down.await,
+            // Who takes no more input may have more to say.
+            Either::Left((Err(Broken::Io), down)) => {
+                timeout(LAST_WORDS, down).await.unwrap_or(Err(Broken::Io))
+            }
+            Either::Right((Ok(()), up)) => up.await,
+            Either::Left((Err(broken), _)) | Either::Right((Err(broken), _)) => Err(broken),
+        }
     };
     let (outcome, cause) = tokio::select! {
         ended = both => match ended {
-            Ok(_) | Err(Broken::Io) => ("ok", "closed"),
+            Ok(()) | Err(Broken::Io) => recorder.outcome(),
             Err(Broken::Garbled(error)) => {
                 tracing::warn!(%error, "what crosses can't be read, so nothing more does");
                 ("cut", "garbled")
@@ -250,19 +261,23 @@ impl Recorder<'_> {
         frames
     }
 
-    /// What was held back until the end, and how it ended.
+    /// What became of it when a side has closed. A command of which nobody said how it ended may
+    /// run on.
+    fn outcome(&self) -> (&'static str, &'static str) {
+        match &*self.streams.borrow() {
+            Some(streams) if streams.exit().is_none() => ("lost", "closed"),
+            Some(_) | None => ("ok", "closed"),
+        }
+    }
+
+    /// How it ended.
     fn end(&self) {
-        let Some(streams) = &mut *self.streams.borrow_mut() else { return };
-        let mut parts = streams.finish();
-        let exit = streams.exit();
-        if let Some(exit) = &exit {
-            parts.push((Kind::Exit, exit.clone().into_bytes()));
-        }
+        let exit = self.streams.borrow().as_ref().and_then(Streams::exit);
+        let Some(exit) = exit else { return };
+        let frames = self.frames(&[(Kind::Exit, exit.clone().into_bytes())]);
         let mut running = self.running.borrow_mut();
-        if let Some(exit) = exit {
-            running.detail("exit_status", exit);
-        }
-        if let Err(error) = running.exchange.answer(&self.frames(&parts)) {
+        running.detail("exit_status", exit);
+        if let Err(error) = running.exchange.answer(&frames) {
             tracing::error!(%error, "the end of an upgraded connection is not on record");
         }
     }

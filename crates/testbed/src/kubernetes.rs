@@ -299,6 +299,18 @@ impl Cluster {
     }
 }
 
+/// The official client for Python: uses what its examples use, and prints what came of it as JSON.
+/// To be given `KUBECONFIG`; a Secret `db` and the pod of [`Cluster::start_node`] must be there.
+///
+/// # Errors
+/// [`Error::Missing`] without Python; [`Error::Failed`] if the client can't be installed.
+pub fn kubernetes_python() -> Result<Command, Error> {
+    let folder = "kubernetes-python";
+    let mut python = Command::new(install::python(folder)?.join("python"));
+    python.arg("-B").arg(install::assets().join(folder).join("client.py"));
+    Ok(python)
+}
+
 /// An etcd that serves one API server, and its URL.
 fn start_etcd(programs: &Programs) -> Result<(Server, String), Error> {
     let (dir, port, peers) = (server_dir("etcd-", Account::Ours)?, spare_port()?, spare_port()?);

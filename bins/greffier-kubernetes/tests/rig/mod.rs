@@ -32,6 +32,8 @@ pub struct Plan {
     pub rules: &'static str,
     /// Keys of `[target.test.kubernetes]`.
     pub target: &'static str,
+    /// The section `[masking]`.
+    pub masking: &'static str,
 }
 
 pub struct Rig {
@@ -236,6 +238,7 @@ fn config(
         [policy]
         default = "allow"
         {}
+        {}
         [target.test]
         protocol = "kubernetes"
         url = "{}"
@@ -248,6 +251,7 @@ fn config(
         key.display(),
         issuer.iss(),
         plan.rules,
+        plan.masking,
         cluster.url(),
         cluster.ca().display(),
         plan.target,

@@ -10,7 +10,8 @@ use mcp_wire::{Fields, Value, flatten, json};
 use policy::{Access, Action, Argument, Naming, Resource};
 use records::Text;
 
-use super::{Kubernetes, secrets};
+use super::review::Review;
+use super::{Kubernetes, Level, Levels, secrets};
 
 /// Resources of Kubernetes' own that are in no namespace. A call for another one without a
 /// namespace may be for all of them.
@@ -47,6 +48,15 @@ const OF_THE_CLUSTER: [&str; 30] = [
     "volumeattachments.storage.k8s.io",
 ];
 
+/// Why a call is not understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error(transparent)]
+    Attributes(#[from] AttributesError),
+    #[error("another API lies behind the path: give its target a `url` with that path")]
+    Elsewhere,
+}
+
 /// A call to an API server.
 pub(super) struct Call {
     pub(super) attributes: Attributes,
@@ -64,9 +74,15 @@ impl Call {
         path: &str,
         query: Option<&str>,
         upgrade: bool,
-    ) -> Result<Call, AttributesError> {
+    ) -> Result<Call, CallError> {
         let attributes = Attributes::of(method, path, query, upgrade)?;
         let exec = attributes.exec_request(query)?;
+        // Behind such a path another API server may be, and its Secrets would be nobody's.
+        let mut behind = attributes.path.split('/').skip(2);
+        let elsewhere = !attributes.is_resource && !attributes.is_discovery();
+        if elsewhere && behind.any(|it| it == "api" || it == "apis") {
+            return Err(CallError::Elsewhere);
+        }
         Ok(Call { attributes, exec, body: Bytes::new(), is_json_patch: false })
     }
 
@@ -77,10 +93,30 @@ impl Call {
         self.body = body;
     }
 
-    /// Whether its object or its answer has values of Secrets.
+    /// Whether its object or its answer has values of Secrets. Some APIs answer with the Secrets that
+    /// belong to something of theirs.
     pub(super) fn is_secret(&self) -> bool {
-        let Attributes { is_resource, group, resource, .. } = &self.attributes;
-        *is_resource && group.is_empty() && resource == "secrets"
+        let Attributes { is_resource, resource, subresource, .. } = &self.attributes;
+        *is_resource && (resource == "secrets" || subresource == "secrets")
+    }
+
+    /// Whether its object or its answer has a token.
+    pub(super) fn is_token(&self) -> bool {
+        let Attributes { is_resource, resource, subresource, .. } = &self.attributes;
+        *is_resource && (subresource == "token" || resource == "tokenreviews")
+    }
+
+    /// Whether the record may have its body at all: it is known what of it is a value.
+    pub(super) fn is_plain(&self) -> bool {
+        let tree = json::parse(&self.body, json::Limits::default()).ok();
+        match tree {
+            _ if self.body.is_empty() => true,
+            None => false,
+            Some(_) if self.attributes.verb.starts_with("delete") => true,
+            Some(tree) if self.is_json_patch => secrets::only_writes(&tree),
+            Some(tree) if self.is_token() => tree.as_object().is_some(),
+            Some(tree) => tree.as_object().is_some_and(secrets::is_plain),
+        }
     }
 
     /// Whether it may make the connection another protocol's: only what is followed then may.
@@ -108,26 +144,63 @@ impl Call {
         self.attributes.verb == "proxy" || self.attributes.subresource == "proxy"
     }
 
+    /// What is asked about, of a call that asks what the caller may do
+    /// (`SelfSubjectAccessReview`); none if that can't be told, or is more than one call.
+    pub(super) fn reviewed(&self) -> Option<Call> {
+        let Attributes { resource, .. } = &self.attributes;
+        if !self.attributes.is_self_review() || resource != "selfsubjectaccessreviews" {
+            return None;
+        }
+        let asked = Review::read(&self.body)?;
+        if let Some(path) = &asked.path {
+            return Call::read(&asked.verb.to_ascii_uppercase(), path, None, false).ok();
+        }
+        let (method, of_many) = match asked.verb.as_str() {
+            "get" => ("GET", false),
+            "list" | "watch" => ("GET", true),
+            "create" => ("POST", true),
+            "update" => ("PUT", false),
+            "patch" => ("PATCH", false),
+            "delete" => ("DELETE", false),
+            "deletecollection" => ("DELETE", true),
+            _ => return None,
+        };
+        let mut path = match asked.group.as_str() {
+            "" => "/api/v1".to_owned(),
+            group => format!("/apis/{group}/v1"),
+        };
+        if !asked.namespace.is_empty() {
+            path.push_str(&format!("/namespaces/{}", asked.namespace));
+        }
+        path.push_str(&format!("/{}", asked.resource));
+        // Which object it is, rules about arguments ask; nobody knows here.
+        if !of_many || !asked.subresource.is_empty() {
+            path.push_str("/any");
+        }
+        if !asked.subresource.is_empty() {
+            path.push_str(&format!("/{}", asked.subresource));
+        }
+        let query = (asked.verb == "watch").then_some("watch=1");
+        Call::read(method, &path, query, false).ok()
+    }
+
+    /// The rule by which every call like this one would be refused, if there is one.
+    pub(super) fn refused_by(&self, session: &Session, target: &Kubernetes) -> Option<String> {
+        let judgement = self.judge_as(session, target, true);
+        (!judgement.allows()).then(|| judgement.verdict().rule().to_owned())
+    }
+
     /// What rules say of it, and what none can allow.
     pub(super) fn judge(&self, session: &Session, target: &Kubernetes) -> Judgement {
+        self.judge_as(session, target, false)
+    }
+
+    fn judge_as(&self, session: &Session, target: &Kubernetes, to_come: bool) -> Judgement {
         let Attributes { subresource, verb, .. } = &self.attributes;
-        let resource = self.resource();
-        let naming = if self.is_everywhere() { Naming::Part('/') } else { Naming::Whole };
-        let resources = [Resource { name: &resource, naming, access: self.access() }];
-        let tree = self.object();
-        let (arguments, unread) = self.arguments(tree.as_ref());
-        let arguments: Vec<Argument<'_>> =
-            arguments.iter().map(|(name, value)| Argument { name, value }).collect();
-        let unread: Vec<&str> = unread.iter().map(AsRef::as_ref).collect();
-        let operation = self.operation();
-        let action = Action {
-            resources: &resources,
-            arguments: &arguments,
-            unread: &unread,
-            flags: &self.flags(),
-            ..Action::plain(&operation, self.class())
-        };
-        let judgement = session.judge(&[action], Cow::Owned(operation.clone()), self.class());
+        let judgement = self.as_action(to_come, |action| {
+            let operation = Cow::Owned(action.operation.to_owned());
+            session.judge(std::slice::from_ref(action), operation, self.class())
+        });
         if self.is_proxied() && !target.proxied {
             return judgement.forbid(
                 "kubernetes-proxy",
@@ -141,6 +214,13 @@ impl Call {
                 "containers may not be put into running pods here",
             );
         }
+        if self.is_secret() && self.is_json_patch && !self.is_plain() {
+            return judgement.forbid(
+                "kubernetes-patch",
+                "a JSON patch of a Secret may add, replace and remove: copy, move and test tell \
+                 what is there",
+            );
+        }
         if self.is_secret() && secrets::holds_mask(&self.body) {
             return judgement.forbid(
                 "kubernetes-mask",
@@ -149,6 +229,36 @@ impl Call {
             );
         }
         judgement
+    }
+
+    /// How much of it is kept.
+    pub(super) fn level(&self, session: &Session, target: &Kubernetes) -> Level {
+        if self.attributes.is_discovery() {
+            return Level::Metadata;
+        }
+        let by_rules = |levels: &Levels| self.as_action(false, |it| levels.of(session, it));
+        target.levels.as_ref().map_or(Level::default(), by_rules)
+    }
+
+    /// It in the words of rules.
+    fn as_action<T>(&self, to_come: bool, judge: impl FnOnce(&Action<'_>) -> T) -> T {
+        let resource = self.resource();
+        let naming = if self.is_everywhere() { Naming::Part('/') } else { Naming::Whole };
+        let resources = [Resource { name: &resource, naming, access: self.access() }];
+        let tree = self.object();
+        let (arguments, unread) = self.arguments(tree.as_ref());
+        let arguments: Vec<Argument<'_>> =
+            arguments.iter().map(|(name, value)| Argument { name, value }).collect();
+        let unread: Vec<&str> = unread.iter().map(AsRef::as_ref).collect();
+        let operation = self.operation();
+        judge(&Action {
+            resources: &resources,
+            arguments: &arguments,
+            unread: &unread,
+            flags: &self.flags(),
+            arguments_to_come: to_come,
+            ..Action::plain(&operation, self.class())
+        })
     }
 
     /// The object, if it can be read as one.
@@ -207,11 +317,14 @@ impl Call {
 
     fn flags(&self) -> Vec<&'static str> {
         let it = &self.attributes;
-        // What is deleted or evicted with a body takes its options from there.
-        let by_body = it.verb.starts_with("delete") || it.subresource == "eviction";
+        // What is deleted with a body takes its options from there. Not every subresource knows
+        // dry runs: a token is made all the same.
+        let by_body = it.verb.starts_with("delete");
+        let knows = ["", "status", "scale"].contains(&it.subresource.as_str())
+            && !["authentication.k8s.io", "authorization.k8s.io"].contains(&it.group.as_str());
         let exec = |flag: fn(&ExecOptions) -> bool| self.exec.as_ref().is_some_and(flag);
         [
-            ("dry-run", it.dry_run && (!by_body || self.body.is_empty())),
+            ("dry-run", it.dry_run && knows && (!by_body || self.body.is_empty())),
             ("watch", it.watches()),
             ("follow", it.follows_logs()),
             ("tty", exec(|it| it.tty)),
@@ -246,7 +359,7 @@ impl Call {
         }
         if let Some(exec) = &self.exec {
             if !exec.command.is_empty() {
-                say("exec.command", &exec.command.join(" "));
+                say("exec.command", &line(&exec.command));
             }
             match &exec.container {
                 Some(container) => say("exec.container", container),
@@ -261,6 +374,8 @@ impl Call {
                 unread.extend(more.into_iter().map(Cow::Owned));
             }
             None if self.body.is_empty() => {}
+            // A question is no object that is made.
+            None if it.is_self_review() => {}
             None => unread.push("object.".into()),
         }
         (all, unread)
@@ -273,7 +388,11 @@ impl Call {
             // One that a selector names may be there among others.
             "list" | "watch" | "deletecollection" => None,
             _ if !it.name.is_empty() => Some(&it.name),
-            "create" => tree?.as_object()?.get("metadata")?.as_object()?.get("name")?.as_str(),
+            "create" => {
+                let name = tree?.as_object()?.get("metadata")?.as_object()?.get("name")?.as_str();
+                // With an empty one the server makes one up.
+                name.filter(|it| !it.is_empty())
+            }
             _ => None,
         }
     }
@@ -298,6 +417,13 @@ impl Call {
         say("field_manager", it.field_manager.as_deref().unwrap_or_default());
         say("dry_run", if self.flags().contains(&"dry-run") { "All" } else { "" });
     }
+}
+
+/// Words with blanks between them; one inside a word has a backslash before it, and so has a
+/// backslash.
+fn line(words: &[String]) -> String {
+    let plain = |word: &String| word.replace('\\', "\\\\").replace(' ', "\\ ");
+    words.iter().map(plain).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -340,6 +466,44 @@ mod tests {
             let call = call(method, url);
             assert_eq!((call.class(), &*call.resource()), (class, resource), "{method} {url}");
         }
+    }
+
+    #[test]
+    fn a_review_asks_about_a_call() {
+        for (spec, wanted) in [
+            (
+                r#"{"resourceAttributes":{"namespace":"x","verb":"delete","resource":"pods"}}"#,
+                "delete x/pods",
+            ),
+            (r#"{"resourceAttributes":{"verb":"list","resource":"secrets"}}"#, "list secrets"),
+            (
+                r#"{"resourceAttributes":{"namespace":"x","verb":"create","resource":"pods","subresource":"exec"}}"#,
+                "create x/pods/exec",
+            ),
+            (
+                r#"{"resourceAttributes":{"verb":"watch","group":"apps","resource":"deployments"}}"#,
+                "watch deployments.apps",
+            ),
+            (r#"{"nonResourceAttributes":{"verb":"get","path":"/metrics"}}"#, "get /metrics"),
+            (r#"{"resourceAttributes":{"verb":"*","resource":"*"}}"#, ""),
+            (r#"{"resourceAttributes":{"verb":"get","resource":"../x"}}"#, ""),
+        ] {
+            let url = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+            let mut review = call("POST", url);
+            review.take(format!(r#"{{"spec":{spec}}}"#).into(), Some("application/json"));
+            let asked = review.reviewed();
+            let said = asked.map(|it| format!("{} {}", it.operation(), it.resource()));
+            assert_eq!(said.unwrap_or_default(), wanted);
+        }
+    }
+
+    #[test]
+    fn words_stay_words() {
+        let line =
+            |words: &[&str]| line(&words.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>());
+        assert_eq!(line(&["ls", "-l"]), "ls -l");
+        assert_eq!(line(&["ls -l"]), "ls\\ -l");
+        assert_eq!(line(&["a\\ b"]), "a\\\\\\ b");
     }
 
     #[test]

@@ -46,10 +46,10 @@ pub(crate) fn say(
     session: &str,
 ) -> Result<(), NameError> {
     let subject = principal.acts_for().map_or(&principal.subject, |it| &it.subject);
-    fields.insert(USER, named(&target.user_prefix, subject)?);
+    fields.insert(USER, named(&target.user_prefix, principal, subject)?);
     fields.insert(UID, value(subject)?);
     for group in &principal.groups {
-        fields.append(GROUP, named(&target.group_prefix, group)?);
+        fields.append(GROUP, named(&target.group_prefix, principal, group)?);
     }
     let mut beside = |name: &str, said: &str| -> Result<(), NameError> {
         let name = HeaderName::from_bytes(format!("{EXTRA}{name}").as_bytes());
@@ -68,8 +68,8 @@ pub(crate) fn say(
     Ok(())
 }
 
-fn named(prefix: &str, name: &str) -> Result<HeaderValue, NameError> {
-    let whole = format!("{prefix}{name}");
+fn named(prefix: &str, principal: &Principal, name: &str) -> Result<HeaderValue, NameError> {
+    let whole = format!("{}{name}", prefix.replace("{issuer}", &principal.issuer));
     if whole.starts_with(RESERVED) {
         return Err(NameError::Reserved);
     }
@@ -112,7 +112,8 @@ mod tests {
     }
 
     fn target() -> Kubernetes {
-        Kubernetes::new(Arc::new(masking::Policy::empty()))
+        let nothing = Arc::new(masking::Policy::empty());
+        Kubernetes::new(nothing.clone(), nothing)
     }
 
     fn said(principal: &Principal) -> Result<Vec<String>, NameError> {
@@ -165,6 +166,9 @@ mod tests {
         let mut fields = HeaderMap::new();
         say(&mut fields, &target, &principal("a", &["system:masters"], &[]), "s").unwrap();
         assert_eq!(fields[GROUP], "oidc:system:masters");
+        let target = Kubernetes { user_prefix: "{issuer}#".into(), ..target };
+        say(&mut fields, &target, &principal("a", &[], &[]), "s").unwrap();
+        assert_eq!(fields[USER], "https://id.example.org#a");
         // Nor does a name that is another one behind the next parser.
         for subject in ["", " system:admin", "a\nb", "a\t"] {
             assert_eq!(said(&principal(subject, &[], &[])), Err(NameError::Unwritable));

@@ -10,15 +10,19 @@
 
 mod call;
 mod impersonate;
+mod levels;
 mod refusal;
 mod relay;
+mod review;
 mod secrets;
 mod streams;
 
+pub(crate) use call::CallError;
 pub(crate) use impersonate::NameError;
+pub use levels::{Level, Levels};
 pub(crate) use refusal::refusal;
 pub(crate) use relay::Answers;
-pub use secrets::{MASK, mask_rules};
+pub use secrets::{MASK, mask_rules, token_rules};
 pub(crate) use streams::{Garbled, Part, Streams};
 
 use std::sync::Arc;
@@ -55,11 +59,16 @@ pub const VOCABULARY: Vocabulary = Vocabulary {
 pub struct Kubernetes {
     /// The target's rules for masking, and before them [`mask_rules`].
     pub secrets: Arc<Policy>,
-    /// What stands before a subject to make it a user's name: `oidc:`. What then begins with
+    /// The same with [`token_rules`].
+    pub tokens: Arc<Policy>,
+    /// What stands before a subject to make it a user's name: `oidc:`. In it, `{issuer}` stands for
+    /// the `iss` of the token: two issuers may have the same subject. What then begins with
     /// `system:` is refused: those names are the cluster's own.
     pub user_prefix: String,
     /// The same for groups.
     pub group_prefix: String,
+    /// How much of which calls is kept; none: all of every call.
+    pub levels: Option<Levels>,
     /// Whether requests may be passed on to nodes, pods and services (`nodes/proxy` …): what they
     /// do there, the API server does not know, nor do we.
     pub proxied: bool,
@@ -71,11 +80,13 @@ impl Kubernetes {
     /// One whose users and groups are named as in their tokens, and where nothing is passed on to
     /// nodes, pods and services.
     #[must_use]
-    pub fn new(secrets: Arc<Policy>) -> Self {
+    pub fn new(secrets: Arc<Policy>, tokens: Arc<Policy>) -> Self {
         Kubernetes {
             secrets,
+            tokens,
             user_prefix: String::new(),
             group_prefix: String::new(),
+            levels: None,
             proxied: false,
             ephemeral_containers: false,
         }

@@ -10,7 +10,7 @@ use crate::problem::Told;
 
 /// The answer. `metadata` is where a client without a token reads how to get one (RFC 9728).
 pub(crate) fn refusal(told: &Told, metadata: Option<&str>) -> Response<AnswerBody> {
-    if matches!(told, Told::ToIssuer(_)) {
+    if matches!(told, Told::ToIssuer(_) | Told::Message { .. }) {
         return told.response(metadata);
     }
     let reason = reason(told.status());

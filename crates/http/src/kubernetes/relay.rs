@@ -4,30 +4,33 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use gate::{Draft, Exchange, Grow, Keep, Submission};
+use bytes::Bytes;
+use gate::{Draft, Exchange, Grow, Keep, Session, Submission};
 use http::StatusCode;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http_content::media::Kind;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use masking::Policy;
 use records::Parameter;
 use terminal::frames;
 
 use super::call::Call;
-use super::{Kubernetes, Streams, impersonate, streams};
+use super::{Kubernetes, Level, Streams, impersonate, streams};
 use crate::body::{RequestBody, read_whole};
 use crate::content::{Content, Kept, is_coded};
 use crate::problem::Told;
 use crate::record;
 use crate::relay::{Begun, Connection, Dialect, Routed};
-use crate::running::Running;
+use crate::running::{Running, Shared};
 use crate::sessions::InUse;
 use crate::upgrade::{Next, Wish};
 
 /// The longest object of a client, in bytes: it is read whole, to be judged. An API server takes
 /// 3 MiB.
 const MAX_OBJECT_BYTES: usize = 4 * 1024 * 1024;
+/// By which a client may name the event in the cluster's own log.
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// How the word begins by which a page in a browser says its token where it can't say
 /// `Authorization`.
 const BEARER_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
@@ -64,14 +67,17 @@ impl Connection {
             Ok(read) => read,
             Err(told) => return Err(self.turned_away(parts, name.as_bytes(), told).await),
         };
-        let masking = match (call.attributes.is_discovery(), call.is_secret()) {
-            (true, _) => Arc::new(Policy::empty()),
-            (false, true) => kubernetes.secrets.clone(),
-            (false, false) => session.target().masking.clone(),
+        let masking = match call.attributes.is_discovery() {
+            true => Arc::new(Policy::empty()),
+            false => masking(&call, kubernetes, &session).clone(),
         };
         let exchange = self.submit_call(&session, &routed, parts, (&call, kubernetes)).await?;
+        let rule = call.reviewed().and_then(|asked| asked.refused_by(&session, kubernetes));
+        if let Some(rule) = rule {
+            return Err(answer_review(Running::new(exchange, session), &call.body, &rule).await);
+        }
         let answers = Answers {
-            secret: call.is_secret(),
+            secret: call.is_secret() || call.is_token(),
             sequence: call.attributes.watches(),
             silent: call.attributes.watches() || call.attributes.follows_logs(),
             masking,
@@ -101,6 +107,8 @@ impl Connection {
         let mut impersonation = HeaderMap::new();
         impersonate::say(&mut impersonation, kubernetes, session.principal(), session.id())?;
         forget_bearer(&mut parts.headers);
+        // It would choose the name of the event in the cluster's own log.
+        parts.headers.remove(AUDIT_ID);
         if is_coded(&parts.headers) {
             return Err(Told::Coded);
         }
@@ -113,7 +121,12 @@ impl Connection {
         if by_websocket && call.has_streams() && !streams::offer(&mut parts.headers) {
             return Err(Told::BadRequest("the WebSocket must speak v5.channel.k8s.io or v4"));
         }
-        if wish.is_none() {
+        if wish.is_some() && unread.as_ref().is_some_and(|body| !body.is_end_stream()) {
+            return Err(Told::BadRequest("what asks for an upgrade has no body"));
+        }
+        if wish.is_some() {
+            parts.headers.remove(header::CONTENT_LENGTH);
+        } else {
             let media = parts.headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
             call.take(read_whole(unread, MAX_OBJECT_BYTES).await?.into(), media);
         }
@@ -129,16 +142,23 @@ impl Connection {
         (call, kubernetes): (&Call, &Kubernetes),
     ) -> Result<Exchange, Told> {
         let judgement = call.judge(session, kubernetes);
-        let (kept, masked) = match call.is_secret() {
-            true => kept(&kubernetes.secrets, call, &parts.headers),
-            false => kept(&session.target().masking, call, &parts.headers),
+        let level = call.level(session, kubernetes);
+        let (kept, masked) = match level {
+            Level::Metadata => (None, record::Counted::new()),
+            Level::Request | Level::RequestResponse => {
+                kept(masking(call, kubernetes, session), call, &parts.headers)?
+            }
         };
         let mut objects = Vec::new();
         let mut draft: Draft<'_> = self.draft(session, routed, parts, (Vec::new(), masked));
         call.tell(&mut draft.details);
         if kept.is_none() && !call.body.is_empty() {
-            let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &call.body);
-            let said = format!("not kept: {} bytes, sha256:{}", call.body.len(), hex::encode(hash));
+            let mut said = format!("not kept: {} bytes", call.body.len());
+            if !call.is_secret() && !call.is_token() {
+                // Of a Secret it would help who guesses.
+                let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &call.body);
+                said.push_str(&format!(", sha256:{}", hex::encode(hash)));
+            }
             draft.details.insert("object".into(), said.into());
         }
         match kept {
@@ -153,7 +173,9 @@ impl Connection {
             _ => {}
         }
         draft.parameter_objects = &objects;
-        if call.attributes.is_discovery() || call.forwards_ports() {
+        // What crosses after an upgrade is the call itself, typed on and on.
+        let kept_whole = level == Level::RequestResponse || call.has_streams();
+        if !kept_whole || call.forwards_ports() {
             draft.keep = Keep::Counted;
         }
         if call.attributes.upgrade {
@@ -206,27 +228,68 @@ impl Answers {
     }
 }
 
-/// What of an object the record may keep, and what was masked in it. None: it can't be told
-/// which of it are a Secret's values.
+/// Says to who asks what it may do that rules of ours do not let it: the cluster does not know them.
+async fn answer_review(running: Shared, review: &[u8], rule: &str) -> Told {
+    let review: Option<serde_json::Value> = serde_json::from_slice(review).ok();
+    let spec = review.as_ref().and_then(|it| it.get("spec")).cloned();
+    let answer = serde_json::json!({
+        "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {},
+        "spec": spec.unwrap_or(serde_json::json!({})),
+        "status": {"allowed": false, "denied": true, "reason": format!("rule {rule} of greffier")},
+    });
+    let bytes = Bytes::from(answer.to_string());
+    let (status, mut wait) = (StatusCode::CREATED, running.borrow().waiter());
+    let recorded = async {
+        {
+            let mut running = running.borrow_mut();
+            running.answered(status);
+            running.exchange.answer(&bytes)?;
+        }
+        let release = poll_fn(|cx| running.borrow_mut().poll_finish(cx)).await?;
+        release.cleared(&mut *wait).await
+    };
+    match recorded.await {
+        Ok(_) => Told::Message { status, code: "review", bytes },
+        Err(error) => error.into(),
+    }
+}
+
+/// What is looked for in a call's object and its answer.
+fn masking<'a>(call: &Call, target: &'a Kubernetes, session: &'a Session) -> &'a Arc<Policy> {
+    match (call.is_secret(), call.is_token()) {
+        (true, _) => &target.secrets,
+        (false, true) => &target.tokens,
+        (false, false) => &session.target().masking,
+    }
+}
+
+/// What of an object the record may keep, and what was masked in it. None: it can't be told which
+/// of it are a Secret's values. What else can't be searched is refused, so that nobody keeps
+/// anything from the record.
 fn kept(
     policy: &Arc<Policy>,
     call: &Call,
     fields: &HeaderMap,
-) -> (Option<Vec<u8>>, record::Counted) {
-    let begins = call.body.iter().find(|it| !it.is_ascii_whitespace());
-    let is_json = matches!(begins, Some(b'{' | b'['));
+) -> Result<(Option<Vec<u8>>, record::Counted), Told> {
     let media = fields.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
-    let kind = if is_json { Kind::Json } else { Kind::of(media) };
-    if call.is_secret() && !is_json {
-        return (call.body.is_empty().then(Vec::new), record::Counted::new());
+    let of_secrets = call.is_secret() || call.is_token();
+    if of_secrets && !call.is_plain() {
+        return Ok((None, record::Counted::new()));
     }
-    let masked = || {
-        let mut masker = Kept::of_kind(policy, fields, &kind).ok()?;
-        let mut whole = masker.push(&call.body).ok()?.into_owned();
-        whole.extend(masker.finish().ok()?);
-        Some((whole, masker.counts()))
+    let begins = call.body.iter().find(|it| !it.is_ascii_whitespace());
+    let is_json = of_secrets || matches!(begins, Some(b'{' | b'['));
+    let masked = |kind: &Kind| -> Result<_, Told> {
+        let mut masker = Kept::of_kind(policy, fields, kind)?;
+        let mut whole = masker.push(&call.body).map_err(|_| Told::Coded)?.into_owned();
+        whole.extend(masker.finish().map_err(|_| Told::Coded)?);
+        Ok((Some(whole), masker.counts()))
     };
-    masked().map_or((None, record::Counted::new()), |(whole, counts)| (Some(whole), counts))
+    match is_json {
+        // What begins so may be YAML all the same.
+        true if !of_secrets => masked(&Kind::Json).or_else(|_| masked(&Kind::of(media))),
+        true => masked(&Kind::Json),
+        false => masked(&Kind::of(media)),
+    }
 }
 
 /// Asks for JSON, in which values can be told from names, and for tables if the client wants some.

@@ -2,8 +2,9 @@
 //! the terminal's size, how it ended. The bytes themselves pass as they came.
 //!
 //! What can't be taken apart ends the connection: two readers could see different things in it.
-//! Standard streams are masked for the record, not for the client; what a masker holds back
-//! (under 1.5 KiB of each) is recorded with what follows it.
+//! Standard streams are masked for the record, not for the client, and each piece by itself: what
+//! is typed is on record before it runs, so nothing is held back to be seen with what follows. A
+//! value that comes in two pieces is not found.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use kubernetes_wire::streams::{
     Channel, ChannelEvent, Channels, Exit, ExitStatus, Side, Sizes, StreamError, Subprotocol,
     WebSocketEvent, WebSocketFrames,
 };
-use masking::{Policy, Sink, StreamMasker};
+use masking::{Policy, Sink};
 use terminal::frames::Kind;
 
 use crate::upgrade::Next;
@@ -55,7 +56,8 @@ struct Spdy {
 
 /// What was said on each channel.
 struct Said {
-    maskers: Option<[StreamMasker; 3]>,
+    /// Rules for the record, if there are any.
+    policy: Option<Arc<Policy>>,
     exit: ExitStatus,
     sizes: Sizes,
 }
@@ -97,9 +99,8 @@ impl Streams {
                 })))
             }
         };
-        let maskers =
-            policy.scans(Sink::Record).then(|| [(); 3].map(|()| policy.stream(Sink::Record)));
-        let said = Said { maskers, exit: ExitStatus::default(), sizes: Sizes::default() };
+        let policy = policy.scans(Sink::Record).then(|| policy.clone());
+        let said = Said { policy, exit: ExitStatus::default(), sizes: Sizes::default() };
         Some(Streams { framing, said })
     }
 
@@ -114,10 +115,12 @@ impl Streams {
                 let channels = &mut way.channels;
                 way.frames.push(bytes, &mut |event| {
                     if let (WebSocketEvent::Data(piece), None) = (event, wrong) {
+                        let mut first = None;
                         let read = channels.push(piece, &mut |it| {
-                            wrong = said.read(from, it, &mut parts).err().map(Garbled::from);
+                            let read = said.read(from, it, &mut parts);
+                            first = first.or(read.err().map(Garbled::from));
                         });
-                        wrong = wrong.or(read.err().map(Garbled::from));
+                        wrong = first.or(read.err().map(Garbled::from));
                     }
                 })?;
             }
@@ -126,27 +129,23 @@ impl Streams {
                 let frames = if from == Side::Client { client } else { server };
                 frames.push(bytes, &mut |event| {
                     if wrong.is_none() {
+                        let mut first = None;
                         let read = channels.read(&event, &mut |it| {
-                            wrong = said.read(from, it, &mut parts).err().map(Garbled::from);
+                            let read = said.read(from, it, &mut parts);
+                            first = first.or(read.err().map(Garbled::from));
                         });
-                        wrong = wrong.or(read.err().map(Garbled::from));
+                        wrong = first.or(read.err().map(Garbled::from));
                     }
                 })?;
             }
         }
-        wrong.map_or(Ok(parts), Err)
-    }
-
-    /// What was held back until the end.
-    pub(crate) fn finish(&mut self) -> Vec<Part> {
-        let Some(maskers) = &mut self.said.maskers else { return Vec::new() };
-        let kinds = [Kind::Input, Kind::Output, Kind::Error];
-        let parts = kinds.into_iter().zip(maskers).map(|(kind, masker)| {
-            let mut rest = Vec::new();
-            masker.finish(&mut rest);
-            (kind, rest)
-        });
-        parts.filter(|(_, rest)| !rest.is_empty()).collect()
+        match wrong {
+            Some(wrong) => Err(wrong),
+            None => {
+                said.mask(&mut parts);
+                Ok(parts)
+            }
+        }
     }
 
     /// How the command ended, if the other side said so: an exit status, or Kubernetes' word for why
@@ -167,10 +166,10 @@ impl Said {
         event: ChannelEvent<'_>,
         parts: &mut Vec<Part>,
     ) -> Result<(), StreamError> {
-        let (kind, stream) = match (from, event.channel) {
-            (Side::Client, Channel::Stdin) => (Kind::Input, 0),
-            (Side::Server, Channel::Stdout) => (Kind::Output, 1),
-            (Side::Server, Channel::Stderr) => (Kind::Error, 2),
+        let kind = match (from, event.channel) {
+            (Side::Client, Channel::Stdin) => Kind::Input,
+            (Side::Server, Channel::Stdout) => Kind::Output,
+            (Side::Server, Channel::Stderr) => Kind::Error,
             (Side::Server, Channel::Error) => {
                 self.exit.push(event.bytes);
                 return Ok(());
@@ -189,22 +188,27 @@ impl Said {
             _ if event.bytes.is_empty() => return Ok(()),
             (_, channel) => return Err(StreamError::NoChannel(number(channel))),
         };
-        let masker = self.maskers.as_mut().and_then(|all| all.get_mut(stream));
-        let kept = match masker {
-            None => event.bytes.to_vec(),
-            Some(masker) => {
-                let mut kept = Vec::new();
-                masker.push(event.bytes, &mut kept);
-                kept
-            }
-        };
-        // Small pieces of one stream are one part.
+        // What follows upon one another in one stream is one part.
         match parts.last_mut() {
-            Some((last, bytes)) if *last == kind => bytes.extend_from_slice(&kept),
-            _ if kept.is_empty() => {}
-            _ => parts.push((kind, kept)),
+            Some((last, bytes)) if *last == kind => bytes.extend_from_slice(event.bytes),
+            _ if event.bytes.is_empty() => {}
+            _ => parts.push((kind, event.bytes.to_vec())),
         }
         Ok(())
+    }
+
+    /// Masks parts for the record.
+    fn mask(&self, parts: &mut [Part]) {
+        let Some(policy) = &self.policy else { return };
+        for (kind, bytes) in parts {
+            if matches!(kind, Kind::Input | Kind::Output | Kind::Error) {
+                let mut masker = policy.stream(Sink::Record);
+                let mut masked = Vec::with_capacity(bytes.len());
+                masker.push(bytes, &mut masked);
+                masker.finish(&mut masked);
+                *bytes = masked;
+            }
+        }
     }
 }
 
