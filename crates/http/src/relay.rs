@@ -439,7 +439,7 @@ impl Connection {
         };
         match media {
             frames::MEDIA => {
-                head = upgrade::head_frame(&head);
+                head = upgrade::head_frame(&head, frames::Kind::Output);
                 content = content.framed();
             }
             mcp::MEDIA => head.clear(),
@@ -492,7 +492,11 @@ impl Connection {
             let masking = &running.exchange.session().target().masking;
             let head = record::head(masking, parts.status, &parts.headers);
             running.answered(parts.status);
-            running.exchange.answer(&upgrade::head_frame(&head))?;
+            let kind = match &streams {
+                Some(_) => frames::Kind::Mark,
+                None => frames::Kind::Output,
+            };
+            running.exchange.answer(&upgrade::head_frame(&head, kind))?;
             (running.exchange.release()?, running.waiter())
         };
         release.cleared(&mut *wait).await?;

@@ -85,10 +85,11 @@ pub(crate) fn is_granted(next: Next, status: StatusCode, fields: &HeaderMap) -> 
     status == StatusCode::SWITCHING_PROTOCOLS && word.is_some_and(|it| next.is_named(it))
 }
 
-/// The frame of a recording that tells of a head.
-pub(crate) fn head_frame(head: &[u8]) -> Vec<u8> {
+/// The frame of a recording that tells of a head: part of what was said, or a mark beside what a
+/// program prints.
+pub(crate) fn head_frame(head: &[u8], kind: Kind) -> Vec<u8> {
     let mut frame = Vec::with_capacity(head.len() + 8);
-    frames::write(&mut frame, 0, Kind::Output, head);
+    frames::write(&mut frame, 0, kind, head);
     frame
 }
 

@@ -181,6 +181,10 @@ impl Connection {
         if call.attributes.upgrade {
             draft.media = frames::MEDIA;
             draft.grow = if call.has_terminal() { Grow::Entries } else { Grow::Chunks };
+            if call.has_streams() {
+                // As the same is called where it comes by SSH, so that it is found and replayed.
+                draft.via = if call.has_terminal() { "shell" } else { "exec" };
+            }
         }
         match session.submit(&judgement, draft)? {
             Submission::Admitted(exchange) => Ok(*exchange),
