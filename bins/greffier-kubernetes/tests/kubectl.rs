@@ -109,6 +109,10 @@ fn a_denial_is_a_status_that_kubectl_prints() {
         name = "no-deletes"
         effect = "deny"
         when = { class = ["delete"] }
+        [[policy.rule]]
+        name = "no-volumes"
+        effect = "deny"
+        when = { resources = ["persistentvolumes"] }
     "#;
     let rig = Rig::before(cluster, &Plan { rules, ..Plan::default() });
     let file = rig.path("pod.json");
@@ -140,7 +144,8 @@ fn a_denial_is_a_status_that_kubectl_prints() {
         (&["get", "secrets", "-n", "prod"], "no - rule no-secrets-of-prod of greffier\n"),
         (&["create", "pods/exec"], "yes\n"),
         (&["create", "pods"], "yes\n"),
-        (&["get", "nodes"], "no"),
+        (&["get", "persistentvolumes"], "no - rule no-volumes of greffier\n"),
+        (&["get", "nodes"], "no\n"),
     ] {
         let output = rig.kubectl(&[&["auth", "can-i"], args].concat());
         let said = String::from_utf8_lossy(&output.stdout).into_owned();

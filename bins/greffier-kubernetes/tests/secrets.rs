@@ -165,6 +165,7 @@ fn attack_27_no_shape_of_an_answer_has_a_secret_s_value() {
     // The names of values, and what else there is, are to be seen.
     let said = rig.said(&["describe", "secret", "db"]);
     assert!(said.contains("password:  17 bytes") || said.contains("password:  18 bytes"), "{said}");
+    patched(&rig, &token);
     // What is created, replaced or deleted is answered with what it was.
     let more = format!(
         r#"{{"metadata":{{"name":"two"}},"data":{{"k":"{}"}}}}"#,
@@ -182,9 +183,12 @@ fn attack_27_no_shape_of_an_answer_has_a_secret_s_value() {
         assert!(!has_sentinel(said.as_bytes()), "{method} {path}: {said}");
         assert!(said.ends_with("200") || said.ends_with("201"), "{method} {path}: {said}");
     }
-    patched(&rig, &token);
     let record = rig.record();
     assert!(record.entries.len() > 100);
+    // What is plain is on record, with the names of its values.
+    let created = record.commands("PUT /api/v1/namespaces/default/secrets/two")[0];
+    let kept = created["parameters"][0]["value"].as_str().unwrap();
+    assert_eq!(kept, r#"{"metadata":{"name":"two"},"data":{"k":"bWFza2VkIGJ5IGdyZWZmaWVy"}}"#);
     let kept: Vec<u8> = record
         .entries
         .iter()
@@ -218,11 +222,30 @@ fn patched(rig: &Rig, token: &str) {
         let said = rig.curl(token, &args, &format!("{db}?dryRun=All"));
         assert!(said.ends_with("403") && said.contains("kubernetes-patch"), "{steps}: {said}");
     }
-    // What is wrong with an object may be said with a value of it.
+    // What is wrong with an object may be said with all of it.
+    let merge = "application/merge-patch+json";
+    for (media, body, query, code) in [
+        (merge, r#"{"data":{"n":"!"}}"#, "", "422"),
+        (merge, r#"{"data":{"n":"!"}}"#, "&fieldValidation=Strict", "422"),
+        (merge, r#"{"unknown":1}"#, "&fieldValidation=Strict", "422"),
+        (
+            "application/json-patch+json",
+            r#"[{"op":"add","path":"/data/n","value":"!"}]"#,
+            "",
+            "422",
+        ),
+        ("application/strategic-merge-patch+json", r#"{"data":{"n":"!"}}"#, "", "422"),
+        (merge, r#"{"data":"x"}"#, "", "422"),
+    ] {
+        let media = format!("Content-Type: {media}");
+        let args = ["-X", "PATCH", "-H", media.as_str(), "-d", body];
+        let said = rig.curl(token, &args, &format!("{db}?dryRun=All{query}"));
+        assert!(!has_sentinel(said.as_bytes()), "{body}: {said}");
+        assert!(said.contains("\"Failure\"") && said.ends_with(code), "{body}: {said}");
+    }
+    // Values in members that Secrets don't have, or not in JSON, are not on record.
     for (media, body) in [
-        ("application/merge-patch+json", format!(r#"{{"stringdata":{{"p":"{SENTINEL}"}}}}"#)),
-        ("application/merge-patch+json", format!(r#"{{"data":"{SENTINEL}"}}"#)),
-        ("application/strategic-merge-patch+json", format!(r#"{{"data":{{"p":"{SENTINEL}"}}}}"#)),
+        (merge, format!(r#"{{"stringdata":{{"p":"{SENTINEL}"}}}}"#)),
         (
             "application/apply-patch+yaml",
             format!(
@@ -232,20 +255,20 @@ fn patched(rig: &Rig, token: &str) {
         (
             "application/apply-patch+yaml",
             format!(
-                "apiVersion: v1\nkind: Secret\nmetadata: {{name: db}}\nstringData: {{p: [{SENTINEL}]}}\n"
+                "apiVersion: v1\nkind: Secret\nmetadata: {{name: db}}\nstringData: {{p: [{SENTINEL}]}}"
             ),
         ),
     ] {
+        let query = if media == merge { "" } else { "&fieldManager=test&force=true" };
         let media = format!("Content-Type: {media}");
         let args = ["-X", "PATCH", "-H", media.as_str(), "-d", body.as_str()];
-        let path = format!("{db}?dryRun=All&fieldManager=test&force=true");
-        let said = rig.curl(
-            token,
-            &args,
-            &path.replace("&force=true", if media.contains("apply") { "&force=true" } else { "" }),
-        );
-        assert!(!said.ends_with("403"), "{body}: {said}");
+        let said = rig.curl(token, &args, &format!("{db}?dryRun=All{query}"));
+        let known = ["200", "400", "422", "500"].iter().any(|code| said.ends_with(code));
+        assert!(known, "{body}: {said}");
     }
+    // What is missing is said by its name.
+    let said = rig.curl(token, &[], "/api/v1/namespaces/default/secrets/nobody-s");
+    assert!(said.contains("nobody-s") && said.ends_with("404"), "{said}");
 }
 
 #[test]

@@ -22,10 +22,11 @@ Examples:
   greffier demo ssh --serve
   greffier demo http --serve
   greffier demo mcp --serve
+  greffier demo kubernetes
   greffier demo --upstream postgres://me:secret@127.0.0.1:5432/test";
 
 /// Plays an AI agent that works for a person: its statements (or, with `ssh`, its commands, with
-/// `http` its requests, with `mcp` its calls of tools) pass through the proxy, one answer holds card numbers and e-mails, some are denied, one token has
+/// `http` its requests, with `mcp` its calls of tools, with `kubernetes` its calls) pass through the proxy, one answer holds card numbers and e-mails, some are denied, one token has
 /// expired. Then reads the trail from the log, verifies it, and changes one byte of a copy.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -39,8 +40,8 @@ pub(crate) struct Arguments {
     serve: bool,
 
     /// Use this PostgreSQL instead of the embedded target. The tables go into a schema of their
-    /// own, which is dropped at the end. With `ssh`, `http` and `mcp` it is refused: those show
-    /// their own servers only.
+    /// own, which is dropped at the end. With `ssh`, `http` and `mcp` it is refused, and with
+    /// `kubernetes`: those show their own servers only.
     #[arg(long, value_name = "URL", env = "GREFFIER_DEMO_UPSTREAM", hide_env_values = true)]
     upstream: Option<String>,
 
@@ -65,6 +66,8 @@ enum Protocol {
     Http,
     /// A small MCP server with tools, one of which changes its definition.
     Mcp,
+    /// A minimal API server, asked without TLS: kubectl would send it no token.
+    Kubernetes,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
@@ -86,6 +89,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Protocol::Ssh => Show::Ssh,
         Protocol::Http => Show::Http,
         Protocol::Mcp => Show::Mcp,
+        Protocol::Kubernetes => Show::Kubernetes,
     };
     let options = Options { dir, show };
     let mut narrator: Box<dyn Narrator> = if arguments.json {

@@ -25,7 +25,7 @@ const AFTER_HELP: &str = "\
 Examples:
   greffier demo                                   # see it work; needs nothing
   greffier demo --serve                           # and try it with psql
-  greffier demo ssh --serve                       # the same for SSH; http and mcp, too
+  greffier demo ssh --serve                       # the same for SSH; http, mcp, kubernetes, too
   greffier config check greffier.toml             # every mistake at once, with its line
   greffier keygen --origin example.org/pg-1 log.key
   greffier audit list --verdict deny --since 1d   --store DIR --log-id ID --key log.vkey

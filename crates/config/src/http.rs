@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderName, HeaderValue};
-use http_proxy::kubernetes::{self, Kubernetes, Level, Levels};
+use http_proxy::kubernetes::{self, Kubernetes, Level, Levels, Masks};
 use http_proxy::mcp::{Launcher, MAX_PROCESSES, Mcp, Program};
 use http_proxy::{Credential, Http2, Route, Target, Upstream};
 use identity::CodeLogin;
@@ -288,23 +288,22 @@ fn kubernetes(
             document.problem(format!("{path}.kubernetes.{key}"), message);
         }
     }
-    let told_apart = |prefix: &str| prefix.contains("{issuer}");
+    // No issuer has a `#` in its name, so that nothing behind it can be taken for a part of it.
+    let told_apart = |prefix: &str| prefix.contains("{issuer}#");
     if context.issuers > 1 && !(told_apart(&own.user_prefix) && told_apart(&own.group_prefix)) {
         let message = "there is more than one issuer, and two may know others by one name: write \
-                       `{issuer}` in `user_prefix` and `group_prefix`";
+                       `{issuer}#` in `user_prefix` and `group_prefix`";
         document.problem(format!("{path}.kubernetes"), message);
     }
     let levels = levels(document, &format!("{path}.kubernetes.audit"), &own.audit);
-    let secrets = context.masking.behind(kubernetes::mask_rules(own.secrets_in_clear));
-    let tokens = context.masking.behind(kubernetes::token_rules());
-    match secrets.and_then(|secrets| Ok((secrets, tokens?))) {
-        Ok((secrets, tokens)) => Some(Kubernetes {
+    match Masks::new(own.secrets_in_clear, |first| context.masking.behind(first)) {
+        Ok(masks) => Some(Kubernetes {
             user_prefix: own.user_prefix.clone(),
             group_prefix: own.group_prefix.clone(),
             levels,
             proxied: own.proxied,
             ephemeral_containers: own.ephemeral_containers,
-            ..Kubernetes::new(secrets, tokens)
+            ..Kubernetes::new(masks)
         }),
         Err(_) => {
             let message = "has no room for the rules that mask Secrets: write fewer";

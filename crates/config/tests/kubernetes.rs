@@ -69,3 +69,24 @@ fn every_mistake_is_told_with_its_place() {
     let problems = folder().problems(&http).join("\n");
     assert!(problems.contains("target.prod.kubernetes: is for a target with"), "{problems}");
 }
+
+#[test]
+fn names_of_two_issuers_are_told_apart() {
+    let second = "[[policy.rule]]\nname = \"nobody-in-kube-system\"";
+    let issuer = "[issuer.ci]\niss = \"https://ci.example.org\"\naudiences = [\"https://kube.example.org\"]\n\
+                  algorithms = [\"ES256\"]\nmay_mint = [\"ci\"]\n[[issuer.ci.rule]]\nname = \"jobs\"\n\
+                  kind = \"ci\"\n";
+    let text = EXAMPLE.replacen(second, &format!("{issuer}{second}"), 1);
+    // What stands between belongs to the policy.
+    let text = text.replacen("[policy]\ndefault = \"deny\"", "", 1);
+    let text =
+        format!("{text}\n[policy]\ndefault = \"deny\"\n").replace("[[policy.rule]]", "[[nothing]]");
+    let problems = folder().problems(&text).join("\n");
+    assert!(
+        problems.contains("target.prod.kubernetes: there is more than one issuer"),
+        "{problems}"
+    );
+    let apart = text.replace("\"oidc:\"", "\"{issuer}#\"");
+    let problems = folder().problems(&apart).join("\n");
+    assert!(!problems.contains("target.prod.kubernetes: there is more than one"), "{problems}");
+}

@@ -1,7 +1,7 @@
 //! The demonstration: an agent, a target, a proxy and a log in one process.
 //!
-//! [`run`] starts an OIDC issuer, a target that speaks PostgreSQL (or uses a real one), SSH, HTTP
-//! or MCP, the proxy in front of it and a log in a folder. It then plays an AI agent that works for a
+//! [`run`] starts an OIDC issuer, a target that speaks PostgreSQL (or uses a real one), SSH, HTTP,
+//! MCP or Kubernetes, the proxy in front of it and a log in a folder. It then plays an AI agent that works for a
 //! person, through a client library that knows nothing of all this; reads the trail back from
 //! the log; verifies the log; and changes one byte of a copy, to show that this is found. Each
 //! expectation is a [`Check`]: the demonstration is a test that tells what it does.
@@ -22,6 +22,7 @@
 
 mod ask;
 mod data;
+mod kube;
 mod mcp;
 mod pg;
 mod proof;
@@ -70,6 +71,8 @@ pub enum Show {
     Http,
     /// The Model Context Protocol over HTTP, with an embedded target.
     Mcp,
+    /// Kubernetes, with an embedded target.
+    Kubernetes,
 }
 
 /// What a script did, for the checks that come later.
@@ -238,6 +241,7 @@ pub async fn run(
         Behind::Ssh(behind) => ssh::play(&stage, behind, &mut narrator).await?,
         Behind::Http(_) => web::play(&stage, &mut narrator).await?,
         Behind::Mcp(_) => mcp::play(&stage, &mut narrator).await?,
+        Behind::Kubernetes(behind) => kube::play(&stage, behind, &mut narrator).await?,
     };
     let mut stage = Some(stage);
     if serve_until.is_none() {

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet, LocalSet};
 
-use crate::{DemoError, Show, mcp, pg, ssh, web};
+use crate::{DemoError, Show, kube, mcp, pg, ssh, web};
 
 /// For whom tokens are meant.
 const AUDIENCE: &str = "https://greffier.demo";
@@ -39,6 +39,7 @@ pub(crate) enum Behind {
     Ssh(Box<ssh::Behind>),
     Http(web::Behind),
     Mcp(mcp::Behind),
+    Kubernetes(kube::Behind),
 }
 
 impl Behind {
@@ -49,6 +50,7 @@ impl Behind {
             Behind::Ssh(behind) => &behind.words,
             Behind::Http(behind) => &behind.words,
             Behind::Mcp(behind) => &behind.words,
+            Behind::Kubernetes(behind) => &behind.words,
         }
     }
 }
@@ -66,6 +68,7 @@ impl Behind {
             Behind::Ssh(behind) => behind.try_it(port, token, dir),
             Behind::Http(_) => Ok(web::Behind::try_it(port, token)),
             Behind::Mcp(_) => mcp::Behind::try_it(port, token, dir),
+            Behind::Kubernetes(_) => Ok(kube::Behind::try_it(port, token)),
         }
     }
 }
@@ -125,6 +128,10 @@ impl Stage {
                 let behind = mcp::Behind::set().await?;
                 (Behind::Mcp(behind), mcp::POLICY, http_proxy::mcp::VOCABULARY)
             }
+            Show::Kubernetes => {
+                let behind = kube::Behind::set().await?;
+                (Behind::Kubernetes(behind), kube::POLICY, http_proxy::kubernetes::VOCABULARY)
+            }
         };
         let verifier = verifier(issuer.iss())?;
         let opened = open_log(dir).await?;
@@ -145,6 +152,9 @@ impl Stage {
                 Proxy::Http(http_proxy::Proxy::new(gate.clone(), behind.proxy()?))
             }
             Behind::Mcp(behind) => {
+                Proxy::Http(http_proxy::Proxy::new(gate.clone(), behind.proxy()?))
+            }
+            Behind::Kubernetes(behind) => {
                 Proxy::Http(http_proxy::Proxy::new(gate.clone(), behind.proxy()?))
             }
         };
@@ -202,7 +212,7 @@ impl Stage {
         self.log.close()?;
         match self.behind {
             Behind::Postgres(behind) => behind.close().await,
-            Behind::Ssh(_) | Behind::Http(_) | Behind::Mcp(_) => Ok(()),
+            Behind::Ssh(_) | Behind::Http(_) | Behind::Mcp(_) | Behind::Kubernetes(_) => Ok(()),
         }
     }
 }

@@ -62,6 +62,12 @@ async fn every_expectation_of_mcp_holds() {
     assert!(told.contains("changed-definition") && told.contains("small-refunds"), "{told}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_expectation_of_kubernetes_holds() {
+    let told = told(Show::Kubernetes, 17).await;
+    assert!(told.contains("kubernetes-mask") && told.contains("nobody-in-kube-system"), "{told}");
+}
+
 /// Runs a line that the demonstration prints, with `more` behind it.
 fn shell(line: &str, more: &str) -> String {
     let mut sh = Command::new("sh");

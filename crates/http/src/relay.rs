@@ -560,7 +560,10 @@ impl Connection {
     /// Puts on record that a request got no session, and gives back what to tell it.
     pub(crate) async fn turned_away(&self, parts: &Parts, target: &[u8], told: Told) -> Told {
         let peer = self.peer.to_string();
-        let arrival = Arrival { protocol: PROTOCOL, peer: &peer, target };
+        let named = |it: &&Arc<Target>| it.gate.name.as_bytes() == target;
+        let found = self.inner.config.targets.iter().find(named);
+        let protocol = found.map_or(PROTOCOL, |it| it.protocol());
+        let arrival = Arrival { protocol, peer: &peer, target };
         let message = format!("{}: {told}", parts.method);
         let recorded = self.inner.gate.record_refusal(arrival, told.code(), &message, None, None);
         match recorded.await {

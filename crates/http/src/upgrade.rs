@@ -127,7 +127,8 @@ pub(crate) async fn tunnel(
             Either::Left((Err(Broken::Io), down)) => {
                 timeout(LAST_WORDS, down).await.unwrap_or(Err(Broken::Io))
             }
-            Either::Right((Ok(()), up)) => up.await,
+            // Nobody is there any more for what the client says.
+            Either::Right((Ok(()), up)) => timeout(LAST_WORDS, up).await.unwrap_or(Ok(())),
             Either::Left((Err(broken), _)) | Either::Right((Err(broken), _)) => Err(broken),
         }
     };

@@ -114,6 +114,8 @@ impl Call {
             None => false,
             Some(_) if self.attributes.verb.starts_with("delete") => true,
             Some(tree) if self.is_json_patch => secrets::only_writes(&tree),
+            // It is asked about, so there is one, wherever it stands.
+            Some(_) if self.attributes.resource == "tokenreviews" => false,
             Some(tree) if self.is_token() => tree.as_object().is_some(),
             Some(tree) => tree.as_object().is_some_and(secrets::is_plain),
         }
@@ -169,13 +171,21 @@ impl Call {
             "" => "/api/v1".to_owned(),
             group => format!("/apis/{group}/v1"),
         };
-        if !asked.namespace.is_empty() {
+        // kubectl names one also where there is none.
+        let dot = if asked.group.is_empty() { "" } else { "." };
+        let whole = format!("{}{dot}{}", asked.resource, asked.group);
+        if !asked.namespace.is_empty() && !OF_THE_CLUSTER.contains(&whole.as_str()) {
             path.push_str(&format!("/namespaces/{}", asked.namespace));
         }
         path.push_str(&format!("/{}", asked.resource));
         // Which object it is, rules about arguments ask; nobody knows here.
         if !of_many || !asked.subresource.is_empty() {
-            path.push_str("/any");
+            let name = if asked.name.is_empty() { "any" } else { &asked.name };
+            // A namespace's name is what rules know it by.
+            if whole == "namespaces" && asked.name.is_empty() {
+                return None;
+            }
+            path.push_str(&format!("/{name}"));
         }
         if !asked.subresource.is_empty() {
             path.push_str(&format!("/{}", asked.subresource));

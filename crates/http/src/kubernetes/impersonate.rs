@@ -47,7 +47,7 @@ pub(crate) fn say(
 ) -> Result<(), NameError> {
     let subject = principal.acts_for().map_or(&principal.subject, |it| &it.subject);
     fields.insert(USER, named(&target.user_prefix, principal, subject)?);
-    fields.insert(UID, value(subject)?);
+    fields.insert(UID, named(&target.user_prefix, principal, subject)?);
     for group in &principal.groups {
         fields.append(GROUP, named(&target.group_prefix, principal, group)?);
     }
@@ -91,6 +91,7 @@ mod tests {
 
     use identity::{Actor, ActorRole, Kind};
 
+    use super::super::Masks;
     use super::*;
 
     fn principal(subject: &str, groups: &[&str], on_behalf_of: &[&str]) -> Principal {
@@ -112,8 +113,8 @@ mod tests {
     }
 
     fn target() -> Kubernetes {
-        let nothing = Arc::new(masking::Policy::empty());
-        Kubernetes::new(nothing.clone(), nothing)
+        let nothing = |_| Ok::<_, ()>(Arc::new(masking::Policy::empty()));
+        Kubernetes::new(Masks::new(false, nothing).unwrap())
     }
 
     fn said(principal: &Principal) -> Result<Vec<String>, NameError> {

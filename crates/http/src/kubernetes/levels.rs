@@ -9,7 +9,7 @@ use super::VOCABULARY;
 
 /// How much of a call is kept (kubernetes.io, "Auditing"). There is no `None`: what is not on
 /// record does not reach the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Level {
     /// Who, what and how it ended.
     Metadata,
@@ -33,11 +33,19 @@ impl Level {
     }
 }
 
-/// Which calls are kept at which level: the first that fits decides.
+/// Which calls are kept at which level: the first that surely fits decides, but a call is kept no
+/// worse than a rule before it says that may fit (an object that can't be read, a call for all
+/// namespaces).
 #[derive(Debug, Clone)]
-pub struct Levels {
-    rules: Arc<policy::Policy>,
-    levels: Vec<Level>,
+pub struct Levels(Vec<OneLevel>);
+
+#[derive(Debug, Clone)]
+struct OneLevel {
+    level: Level,
+    /// Allows what surely fits.
+    sure: Arc<policy::Policy>,
+    /// Denies what may fit.
+    maybe: Arc<policy::Policy>,
 }
 
 impl Levels {
@@ -46,27 +54,37 @@ impl Levels {
     /// # Errors
     /// Conditions with words that this protocol does not have; paths begin with `policy.rule`.
     pub fn new(rules: Vec<(Level, When)>) -> Result<Levels, Vec<Problem>> {
-        let (levels, conditions): (Vec<Level>, Vec<When>) = rules.into_iter().unzip();
-        let rule = |(at, when): (usize, When)| Rule {
-            // By its name a rule is found again.
-            name: at.to_string(),
-            effect: Effect::Allow,
-            principals: Principals::default(),
-            targets: None,
-            when,
-            reason: None,
+        let one = |(level, when): (Level, When)| {
+            let sure = compile(Effect::Allow, Fallback::Deny, when.clone())?;
+            let maybe = compile(Effect::Deny, Fallback::Allow, when)?;
+            Ok(OneLevel { level, sure, maybe })
         };
-        let rules = conditions.into_iter().enumerate().map(rule).collect();
-        let config = Config { default: Fallback::Deny, rules };
-        let known = Known { vocabularies: &[VOCABULARY], targets: None, kinds: None };
-        let rules = Arc::new(policy::Policy::compile(&config, &known)?);
-        Ok(Levels { rules, levels })
+        rules.into_iter().map(one).collect::<Result<_, _>>().map(Levels)
     }
 
     /// That of an action.
     pub(super) fn of(&self, session: &Session, action: &Action<'_>) -> Level {
-        let named = session.named_by(&self.rules, action);
-        let at = named.and_then(|name| name.parse::<usize>().ok());
-        at.and_then(|at| self.levels.get(at)).copied().unwrap_or_default()
+        let mut least = Level::Metadata;
+        for one in &self.0 {
+            if session.named_by(&one.sure, action).is_some() {
+                return least.max(one.level);
+            }
+            if session.named_by(&one.maybe, action).is_none() {
+                least = least.max(one.level);
+            }
+        }
+        Level::default()
     }
+}
+
+fn compile(
+    effect: Effect,
+    default: Fallback,
+    when: When,
+) -> Result<Arc<policy::Policy>, Vec<Problem>> {
+    let name = "level".to_owned();
+    let principals = Principals::default();
+    let rules = vec![Rule { name, effect, principals, targets: None, when, reason: None }];
+    let known = Known { vocabularies: &[VOCABULARY], targets: None, kinds: None };
+    policy::Policy::compile(&Config { default, rules }, &known).map(Arc::new)
 }

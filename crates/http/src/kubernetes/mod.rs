@@ -27,7 +27,7 @@ pub(crate) use streams::{Garbled, Part, Streams};
 
 use std::sync::Arc;
 
-use masking::Policy;
+use masking::{Policy, RuleConfig};
 use policy::Vocabulary;
 
 /// The protocol's name in rules and records.
@@ -54,13 +54,39 @@ pub const VOCABULARY: Vocabulary = Vocabulary {
     arguments: &["attribute.", "exec.", "object."],
 };
 
+/// The target's rules for masking, and before them those for values that Kubernetes keeps.
+#[derive(Debug, Clone)]
+pub struct Masks {
+    /// Where there are Secrets: [`mask_rules`].
+    pub secrets: Arc<Policy>,
+    /// In errors where there are Secrets: [`mask_rules`] of errors.
+    pub errors: Arc<Policy>,
+    /// Where there are tokens: [`token_rules`].
+    pub tokens: Arc<Policy>,
+}
+
+impl Masks {
+    /// By what makes rules of these and those that are the target's: those of Kubernetes first.
+    ///
+    /// # Errors
+    /// What `compile` says, of the first that it can't make.
+    pub fn new<E>(
+        in_clear: bool,
+        compile: impl Fn(Vec<RuleConfig>) -> Result<Arc<Policy>, E>,
+    ) -> Result<Masks, E> {
+        Ok(Masks {
+            secrets: compile(mask_rules(in_clear, false))?,
+            errors: compile(mask_rules(in_clear, true))?,
+            tokens: compile(token_rules())?,
+        })
+    }
+}
+
 /// What is particular to a target that is an API server of Kubernetes.
 #[derive(Debug, Clone)]
 pub struct Kubernetes {
-    /// The target's rules for masking, and before them [`mask_rules`].
-    pub secrets: Arc<Policy>,
-    /// The same with [`token_rules`].
-    pub tokens: Arc<Policy>,
+    /// What is masked.
+    pub masks: Masks,
     /// What stands before a subject to make it a user's name: `oidc:`. In it, `{issuer}` stands for
     /// the `iss` of the token: two issuers may have the same subject. What then begins with
     /// `system:` is refused: those names are the cluster's own.
@@ -80,10 +106,9 @@ impl Kubernetes {
     /// One whose users and groups are named as in their tokens, and where nothing is passed on to
     /// nodes, pods and services.
     #[must_use]
-    pub fn new(secrets: Arc<Policy>, tokens: Arc<Policy>) -> Self {
+    pub fn new(masks: Masks) -> Self {
         Kubernetes {
-            secrets,
-            tokens,
+            masks,
             user_prefix: String::new(),
             group_prefix: String::new(),
             levels: None,

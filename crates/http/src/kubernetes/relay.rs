@@ -39,6 +39,8 @@ const BEARER_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 pub(crate) struct Answers {
     /// What is looked for in it.
     pub(crate) masking: Arc<Policy>,
+    /// What is looked for in an error that may repeat the object.
+    errors: Option<Arc<Policy>>,
     /// Whether it has values of Secrets.
     secret: bool,
     /// Whether it is a sequence of events.
@@ -77,6 +79,7 @@ impl Connection {
             return Err(answer_review(Running::new(exchange, session), &call.body, &rule).await);
         }
         let answers = Answers {
+            errors: call.is_secret().then(|| kubernetes.masks.errors.clone()),
             secret: call.is_secret() || call.is_token(),
             sequence: call.attributes.watches(),
             silent: call.attributes.watches() || call.attributes.follows_logs(),
@@ -146,7 +149,13 @@ impl Connection {
         let (kept, masked) = match level {
             Level::Metadata => (None, record::Counted::new()),
             Level::Request | Level::RequestResponse => {
-                kept(masking(call, kubernetes, session), call, &parts.headers)?
+                match kept(masking(call, kubernetes, session), call, &parts.headers) {
+                    Ok(kept) => kept,
+                    Err(told) => {
+                        let name = routed.target.gate.name.as_bytes();
+                        return Err(self.turned_away(parts, name, told).await);
+                    }
+                }
             }
         };
         let mut objects = Vec::new();
@@ -228,7 +237,18 @@ impl Answers {
         if self.secret && status.is_success() && !is_json && status != StatusCode::NO_CONTENT {
             return Err(Told::Unmaskable);
         }
-        Content::of_kind(&self.masking, status, fields, &kind)
+        // What is missing or forbidden is said by its name alone.
+        let by_name = [
+            StatusCode::UNAUTHORIZED,
+            StatusCode::FORBIDDEN,
+            StatusCode::NOT_FOUND,
+            StatusCode::CONFLICT,
+        ];
+        let masking = match &self.errors {
+            Some(errors) if !status.is_success() && !by_name.contains(&status) => errors,
+            _ => &self.masking,
+        };
+        Content::of_kind(masking, status, fields, &kind)
     }
 }
 
@@ -247,6 +267,7 @@ async fn answer_review(running: Shared, review: &[u8], rule: &str) -> Told {
         {
             let mut running = running.borrow_mut();
             running.answered(status);
+            running.detail("answered_by", format!("greffier, by rule {rule}"));
             running.exchange.answer(&bytes)?;
         }
         let release = poll_fn(|cx| running.borrow_mut().poll_finish(cx)).await?;
@@ -261,8 +282,8 @@ async fn answer_review(running: Shared, review: &[u8], rule: &str) -> Told {
 /// What is looked for in a call's object and its answer.
 fn masking<'a>(call: &Call, target: &'a Kubernetes, session: &'a Session) -> &'a Arc<Policy> {
     match (call.is_secret(), call.is_token()) {
-        (true, _) => &target.secrets,
-        (false, true) => &target.tokens,
+        (true, _) => &target.masks.secrets,
+        (false, true) => &target.masks.tokens,
         (false, false) => &session.target().masking,
     }
 }

@@ -15,6 +15,7 @@ pub(super) struct Review {
     pub(super) group: String,
     pub(super) resource: String,
     pub(super) subresource: String,
+    pub(super) name: String,
     /// Of what is no resource.
     pub(super) path: Option<String>,
 }
@@ -41,6 +42,7 @@ impl Review {
                 group: said(of, "group"),
                 resource: said(of, "resource"),
                 subresource: said(of, "subresource"),
+                name: said(of, "name"),
                 path: None,
             });
         }
@@ -62,6 +64,7 @@ impl Review {
                 group: said(of, 3)?,
                 resource: said(of, 5)?,
                 subresource: said(of, 6)?,
+                name: said(of, 7)?,
                 path: None,
             });
         }

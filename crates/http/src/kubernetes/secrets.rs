@@ -34,10 +34,16 @@ const LAST_APPLIED: [&str; 3] = [
     "$..['kapp.k14s.io/original']",
     "$..['objectset.rio.cattle.io/applied']",
 ];
-const LAST_APPLIED_MASK: &str = r#"{"masked":"by greffier"}"#;
+/// A member that every object has: of one that the caller's file lacks, `apply` would say that it is
+/// to be removed.
+const LAST_APPLIED_MASK: &str = r#"{"kind":"masked by greffier"}"#;
 
-/// Where an API server says what was wrong with an object, which may repeat a value of it.
+/// Where an API server says what was wrong with an object, and may repeat all of it: after a patch,
+/// the whole object that it would have become (apiserver, `patch.go`).
 const MESSAGES: [&str; 3] = ["$.message", "$.details.causes[*].message", "$.object.message"];
+
+const MESSAGE_MASK: &str = "the object is not as it should be (masked by greffier: the server's words \
+                            may repeat values of it)";
 
 /// Where tokens stand that the API gives out or is asked about: `serviceaccounts/token`,
 /// `tokenreviews`.
@@ -48,10 +54,12 @@ const MEMBERS: [&str; 7] =
     ["apiVersion", "kind", "metadata", "data", "stringData", "type", "immutable"];
 
 /// What is masked where there are Secrets, before any other rule: for the record always, for the
-/// client unless `in_clear`.
+/// client unless `in_clear`. Messages only `of_errors` that repeat objects, or nobody could read
+/// why there is no such Secret.
 #[must_use]
-pub fn mask_rules(in_clear: bool) -> Vec<RuleConfig> {
+pub fn mask_rules(in_clear: bool, of_errors: bool) -> Vec<RuleConfig> {
     let seen = |mask: &str| if in_clear { keep() } else { replace(mask) };
+    let message = if of_errors { seen(MESSAGE_MASK) } else { keep() };
     vec![
         rule("kubernetes-secrets", &PLACES, seen(MASK), replace(MASK)),
         rule(
@@ -60,14 +68,17 @@ pub fn mask_rules(in_clear: bool) -> Vec<RuleConfig> {
             seen(LAST_APPLIED_MASK),
             replace(LAST_APPLIED_MASK),
         ),
-        rule("kubernetes-messages", &MESSAGES, keep(), replace(MASK_DECODED)),
+        rule("kubernetes-messages", &MESSAGES, message, replace(MESSAGE_MASK)),
     ]
 }
 
 /// What is masked in calls that give out or check tokens: in the record alone.
 #[must_use]
 pub fn token_rules() -> Vec<RuleConfig> {
-    vec![rule("kubernetes-tokens", &TOKENS, keep(), replace(MASK_DECODED))]
+    vec![
+        rule("kubernetes-tokens", &TOKENS, keep(), replace(MASK_DECODED)),
+        rule("kubernetes-last-applied", &LAST_APPLIED, keep(), replace(LAST_APPLIED_MASK)),
+    ]
 }
 
 fn rule(name: &str, places: &[&str], client: OperatorConfig, record: OperatorConfig) -> RuleConfig {
@@ -98,7 +109,8 @@ pub(super) fn holds_mask(body: &[u8]) -> bool {
 pub(super) fn is_plain(secret: &Object) -> bool {
     let values =
         |name: &str| secret.get(name).is_none_or(|it| matches!(it, Value::Object(_) | Value::Null));
-    secret.iter().all(|(name, _)| MEMBERS.contains(&name)) && values("data") && values("stringData")
+    let known = |(name, value): (&str, &Value)| MEMBERS.contains(&name) || *value == Value::Null;
+    secret.iter().all(known) && values("data") && values("stringData")
 }
 
 /// Whether a JSON patch (RFC 6902) only puts values in and takes some out: `copy`, `move` and
@@ -132,6 +144,7 @@ mod tests {
             (r#"{"data":"b"}"#, false),
             (r#"{"data":["b"]}"#, false),
             (r#"{"spec":{"a":"b"}}"#, false),
+            (r#"{"masked":null,"data":{}}"#, true),
         ] {
             assert_eq!(is_plain(parsed(text).as_object().unwrap()), wanted, "{text}");
         }
