@@ -69,6 +69,10 @@ fn watched(command: &mut Command) -> Result<Ended, String> {
             let mut out = std::io::stderr().lock();
             out.write_all(&line).and_then(|()| out.write_all(b"\n")).map_err(told)?;
             let line = String::from_utf8_lossy(&line);
+            if heads_list(&line) {
+                // Tests may print such lists, these below among them; cargo's is the last.
+                failed.clear();
+            }
             listing = heads_list(&line) || (listing && line.starts_with("    `"));
             failed.extend(listing.then(|| target(&line)).flatten());
         }
@@ -125,6 +129,19 @@ mod tests {
         let said = tests(&mut script(TWO), &again("exit 101")).unwrap_err();
         assert!(said.contains("-p a --lib, failed twice"), "{said}");
         assert_eq!(asked.borrow().len(), 3);
+    }
+
+    #[test]
+    fn lists_that_tests_print_are_none_of_cargo_s() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let again = |chosen: &[&str]| {
+            asked.borrow_mut().push(chosen.join(" "));
+            script("exit 0")
+        };
+        let printed = TWO.replace("b --test c", "x --test y").replace("; exit 101", "");
+        let whole = format!("{printed}; echo '    running' >&2; {TWO}");
+        assert_eq!(tests(&mut script(&whole), &again), Ok(()));
+        assert_eq!(*asked.borrow(), ["--lib", "--test c"]);
     }
 
     #[test]
