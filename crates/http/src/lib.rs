@@ -62,6 +62,7 @@ mod answer;
 mod arguments;
 mod body;
 mod content;
+mod forward;
 mod headers;
 pub mod kubernetes;
 mod login;
