@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rig::{ALICE, Plan, Record, Rig};
 use serde_json::Value;
+use terminal::frames::Reader;
 use testbed::{Cluster, Program, require};
 
 /// kubectl by one protocol or the other.
@@ -31,29 +32,12 @@ fn kubectl(rig: &Rig, websocket: bool, args: &[&str]) -> Command {
 
 /// A recording's frames: what each is, and its bytes.
 fn frames(record: &Record, command: &Value) -> Vec<(char, Vec<u8>)> {
-    let bytes = record.answer(command);
-    let (mut rest, mut frames) = (bytes.as_slice(), Vec::new());
-    let varint = |rest: &mut &[u8]| {
-        let (mut value, mut shift) = (0_u64, 0);
-        loop {
-            let (byte, more) = rest.split_first().unwrap();
-            *rest = more;
-            value |= u64::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                return value;
-            }
-        }
-    };
-    while !rest.is_empty() {
-        varint(&mut rest);
-        let (kind, more) = rest.split_first().unwrap();
-        rest = more;
-        let length = usize::try_from(varint(&mut rest)).unwrap();
-        let (bytes, more) = rest.split_at(length);
-        frames.push((char::from(*kind), bytes.to_vec()));
-        rest = more;
+    let (mut reader, mut frames) = (Reader::new(), Vec::new());
+    reader.push(&record.answer(command));
+    while let Some(frame) = reader.next().unwrap() {
+        frames.push((char::from(frame.kind.letter()), frame.bytes));
     }
+    assert_eq!(reader.left(), 0, "the last frame is cut off");
     frames
 }
 

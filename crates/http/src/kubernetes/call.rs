@@ -64,6 +64,8 @@ pub(super) struct Call {
     exec: Option<ExecOptions>,
     /// Its body; empty until it was read.
     pub(super) body: Bytes,
+    /// That as JSON, if it is JSON that no two readers read differently.
+    tree: Option<Value>,
     /// Whether that is no object, nor a part of one, but says how to change one (RFC 6902).
     is_json_patch: bool,
 }
@@ -83,13 +85,14 @@ impl Call {
         if elsewhere && behind.any(|it| it == "api" || it == "apis") {
             return Err(CallError::Elsewhere);
         }
-        Ok(Call { attributes, exec, body: Bytes::new(), is_json_patch: false })
+        Ok(Call { attributes, exec, body: Bytes::new(), tree: None, is_json_patch: false })
     }
 
     /// Takes the body that belongs to it, and what it says that it is.
     pub(super) fn take(&mut self, body: Bytes, media: Option<&str>) {
         let media = media.and_then(|it| it.split(';').next()).unwrap_or_default().trim();
         self.is_json_patch = media.eq_ignore_ascii_case("application/json-patch+json");
+        self.tree = json::parse(&body, json::Limits::default()).ok();
         self.body = body;
     }
 
@@ -108,12 +111,11 @@ impl Call {
 
     /// Whether the record may have its body at all: it is known what of it is a value.
     pub(super) fn is_plain(&self) -> bool {
-        let tree = json::parse(&self.body, json::Limits::default()).ok();
-        match tree {
+        match &self.tree {
             _ if self.body.is_empty() => true,
             None => false,
             Some(_) if self.attributes.verb.starts_with("delete") => true,
-            Some(tree) if self.is_json_patch => secrets::only_writes(&tree),
+            Some(tree) if self.is_json_patch => secrets::only_writes(tree),
             // It is asked about, so there is one, wherever it stands.
             Some(_) if self.attributes.resource == "tokenreviews" => false,
             Some(tree) if self.is_token() => tree.as_object().is_some(),
@@ -172,9 +174,7 @@ impl Call {
             group => format!("/apis/{group}/v1"),
         };
         // kubectl names one also where there is none.
-        let dot = if asked.group.is_empty() { "" } else { "." };
-        let whole = format!("{}{dot}{}", asked.resource, asked.group);
-        if !asked.namespace.is_empty() && !OF_THE_CLUSTER.contains(&whole.as_str()) {
+        if !asked.namespace.is_empty() && !is_of_the_cluster(&asked.resource, &asked.group) {
             path.push_str(&format!("/namespaces/{}", asked.namespace));
         }
         path.push_str(&format!("/{}", asked.resource));
@@ -182,7 +182,8 @@ impl Call {
         if !of_many || !asked.subresource.is_empty() {
             let name = if asked.name.is_empty() { "any" } else { &asked.name };
             // A namespace's name is what rules know it by.
-            if whole == "namespaces" && asked.name.is_empty() {
+            let is_namespace = asked.group.is_empty() && asked.resource == "namespaces";
+            if is_namespace && asked.name.is_empty() {
                 return None;
             }
             path.push_str(&format!("/{name}"));
@@ -255,8 +256,7 @@ impl Call {
         let resource = self.resource();
         let naming = if self.is_everywhere() { Naming::Part('/') } else { Naming::Whole };
         let resources = [Resource { name: &resource, naming, access: self.access() }];
-        let tree = self.object();
-        let (arguments, unread) = self.arguments(tree.as_ref());
+        let (arguments, unread) = self.arguments(self.object());
         let arguments: Vec<Argument<'_>> =
             arguments.iter().map(|(name, value)| Argument { name, value }).collect();
         let unread: Vec<&str> = unread.iter().map(AsRef::as_ref).collect();
@@ -272,8 +272,8 @@ impl Call {
     }
 
     /// The object, if it can be read as one.
-    fn object(&self) -> Option<Value> {
-        let tree = json::parse(&self.body, json::Limits::default()).ok();
+    fn object(&self) -> Option<&Value> {
+        let tree = self.tree.as_ref();
         tree.filter(|tree| !self.is_json_patch && tree.as_object().is_some())
     }
 
@@ -320,9 +320,7 @@ impl Call {
     /// Whether it may be for objects of every namespace.
     fn is_everywhere(&self) -> bool {
         let Attributes { is_resource, namespace, resource, group, .. } = &self.attributes;
-        let dot = if group.is_empty() { "" } else { "." };
-        let whole = format!("{resource}{dot}{group}");
-        *is_resource && namespace.is_empty() && !OF_THE_CLUSTER.contains(&whole.as_str())
+        *is_resource && namespace.is_empty() && !is_of_the_cluster(resource, group)
     }
 
     fn flags(&self) -> Vec<&'static str> {
@@ -429,6 +427,12 @@ impl Call {
     }
 }
 
+/// Whether a resource is one of Kubernetes' own that are in no namespace.
+fn is_of_the_cluster(resource: &str, group: &str) -> bool {
+    let dot = if group.is_empty() { "" } else { "." };
+    OF_THE_CLUSTER.contains(&format!("{resource}{dot}{group}").as_str())
+}
+
 /// Words with blanks between them; one inside a word has a backslash before it, and so has a
 /// backslash.
 fn line(words: &[String]) -> String {
@@ -530,7 +534,7 @@ mod tests {
         let mut create = call("POST", "/api/v1/namespaces/x/configmaps?fieldManager=kubectl");
         let object = Bytes::from_static(br#"{"metadata":{"name":"c"},"data":{"a":"b"}}"#);
         create.take(object, Some("application/json"));
-        let (all, unread) = create.arguments(create.object().as_ref());
+        let (all, unread) = create.arguments(create.object());
         let find = |name: &str| all.iter().find(|it| it.0 == name).map(|it| it.1.as_str());
         assert_eq!(find("attribute.name"), Some("c"));
         assert_eq!(find("attribute.namespace"), Some("x"));
@@ -544,7 +548,7 @@ mod tests {
         let mut patch = call("PATCH", "/api/v1/namespaces/x/pods/p");
         let how = br#"[{"op":"add","path":"/spec/containers/0/image","value":"evil"}]"#;
         patch.take(Bytes::from_static(how), Some("application/json-patch+json; charset=utf-8"));
-        assert_eq!(patch.arguments(patch.object().as_ref()).1, ["object."]);
+        assert_eq!(patch.arguments(patch.object()).1, ["object."]);
         let list = call("GET", "/api/v1/namespaces/x/configmaps?fieldSelector=metadata.name%3Dc");
         assert_eq!(list.arguments(None).1, ["attribute.name"]);
     }

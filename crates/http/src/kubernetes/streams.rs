@@ -186,7 +186,7 @@ impl Said {
             // A server begins with empty messages on each channel. Nobody says anything on another
             // side's.
             _ if event.bytes.is_empty() => return Ok(()),
-            (_, channel) => return Err(StreamError::NoChannel(number(channel))),
+            (_, channel) => return Err(StreamError::NoChannel(channel.number())),
         };
         // What follows upon one another in one stream is one part.
         match parts.last_mut() {
@@ -209,16 +209,5 @@ impl Said {
                 *bytes = masked;
             }
         }
-    }
-}
-
-fn number(channel: Channel) -> u8 {
-    match channel {
-        Channel::Stdin => 0,
-        Channel::Stdout => 1,
-        Channel::Stderr => 2,
-        Channel::Error => 3,
-        Channel::Resize => 4,
-        Channel::Close(number) => number,
     }
 }

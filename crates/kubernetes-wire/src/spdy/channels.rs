@@ -70,20 +70,9 @@ impl SpdyChannels {
             _ => return Ok(()),
         };
         if let Some(channel) = self.channel(stream).filter(|_| fin) {
-            let channel = Channel::Close(number(channel));
+            let channel = Channel::Close(channel.number());
             on(ChannelEvent { channel, bytes: &[], last: true });
         }
         Ok(())
-    }
-}
-
-fn number(channel: Channel) -> u8 {
-    match channel {
-        Channel::Stdin => 0,
-        Channel::Stdout => 1,
-        Channel::Stderr => 2,
-        Channel::Error => 3,
-        Channel::Resize => 4,
-        Channel::Close(number) => number,
     }
 }

@@ -65,6 +65,19 @@ impl Channel {
             _ => return Err(StreamError::NoChannel(number)),
         })
     }
+
+    /// Its number; of a closed one, that one's.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Stdin => 0,
+            Self::Stdout => 1,
+            Self::Stderr => 2,
+            Self::Error => 3,
+            Self::Resize => 4,
+            Self::Close(number) => number,
+        }
+    }
 }
 
 /// What a piece of a message says.
