@@ -1,6 +1,9 @@
 //! What only HTTP knows: its targets, and its part of a listener.
 
 mod assertion;
+#[cfg(feature = "kubernetes")]
+mod cluster;
+mod kubernetes;
 mod login;
 
 use std::collections::BTreeMap;
@@ -11,7 +14,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderName, HeaderValue};
-use http_proxy::kubernetes::{self, Kubernetes, Level, Levels, Masks};
 use http_proxy::mcp::{Launcher, MAX_PROCESSES, Mcp, Program};
 use http_proxy::{Credential, Http2, Route, Target, Upstream};
 use identity::CodeLogin;
@@ -88,7 +90,7 @@ pub(crate) struct HttpTarget {
     header: Option<Field>,
     assertion: Option<assertion::Section>,
     mcp: Option<McpSection>,
-    kubernetes: Option<KubernetesSection>,
+    kubernetes: Option<kubernetes::Section>,
     http2: Option<bool>,
     upgrades: bool,
     max_body: Option<Size>,
@@ -113,24 +115,6 @@ struct McpSection {
     pass: Vec<String>,
     environment: BTreeMap<String, SecretRef>,
     max_processes: Option<usize>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct KubernetesSection {
-    user_prefix: String,
-    group_prefix: String,
-    secrets_in_clear: bool,
-    audit: Vec<AuditRule>,
-    proxied: bool,
-    ephemeral_containers: bool,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct AuditRule {
-    level: Option<String>,
-    when: policy::When,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -192,6 +176,10 @@ pub(crate) fn target(
     let program = section.mcp.as_ref().is_some_and(|mcp| !mcp.command.is_empty());
     let upstream = match program {
         true => nowhere(document, path, &section),
+        #[cfg(feature = "kubernetes")]
+        false if cluster::is_named(&section) => {
+            cluster::upstream(document, path, &section, context)
+        }
         false => upstream(document, path, &section, context),
     };
     let assertion = section.assertion.as_ref().and_then(|section| {
@@ -199,14 +187,18 @@ pub(crate) fn target(
     });
     let route = route(document, path, &section);
     let mcp = section.mcp.as_ref().map(|mcp| mcp_target(document, path, &section, mcp, context));
-    let kubernetes = kubernetes(document, path, &section, context);
+    let kubernetes = kubernetes::kubernetes(document, path, &section, context);
     let vocabulary = match (&mcp, &kubernetes) {
         (Some(_), _) => http_proxy::mcp::VOCABULARY,
-        (None, Some(_)) => kubernetes::VOCABULARY,
+        (None, Some(_)) => http_proxy::kubernetes::VOCABULARY,
         (None, None) => http_proxy::VOCABULARY,
     };
-    let operations =
-        operations::compile(document, path, section.recording, &section.operations, vocabulary);
+    let unnamed = section.recording == gate::RecordingLevel::Operations
+        && section.operations.is_empty()
+        && kubernetes.is_some();
+    let own = unnamed.then(kubernetes::operations);
+    let named = own.as_ref().unwrap_or(&section.operations);
+    let operations = operations::compile(document, path, section.recording, named, vocabulary);
     if document.count() != before {
         return None;
     }
@@ -253,91 +245,6 @@ fn mcp_target(
         origins: mcp.origins.clone(),
         program: program(document, path, mcp, context).map(Launcher::new),
     }
-}
-
-/// What is particular to an API server of Kubernetes, if it is one.
-fn kubernetes(
-    document: &mut Document<'_>,
-    path: &str,
-    section: &HttpTarget,
-    context: &Context<'_>,
-) -> Option<Kubernetes> {
-    let is_one = section.protocol.as_deref() == Some(kubernetes::PROTOCOL);
-    if !is_one {
-        if section.kubernetes.is_some() {
-            let message = "is for a target with `protocol = \"kubernetes\"`";
-            document.problem(format!("{path}.kubernetes"), message);
-        }
-        return None;
-    }
-    for (key, given, why) in [
-        ("mcp", section.mcp.is_some(), "has no use: an API server of Kubernetes is no MCP server"),
-        ("upgrades", section.upgrades, "has no use: exec and its like may, if rules let them"),
-        ("http2", section.http2 == Some(true), "has no use: TLS chooses, and exec needs HTTP/1.1"),
-        ("max_body", section.max_body.is_some(), "has no use: an object has at most 4 MiB"),
-    ] {
-        if given {
-            document.problem(format!("{path}.{key}"), why);
-        }
-    }
-    let default = KubernetesSection::default();
-    let own = section.kubernetes.as_ref().unwrap_or(&default);
-    for (key, prefix) in [("user_prefix", &own.user_prefix), ("group_prefix", &own.group_prefix)] {
-        if prefix.starts_with("system:") || !prefix.bytes().all(|it| it.is_ascii_graphic()) {
-            let message = "must be of visible ASCII, and not begin with `system:`";
-            document.problem(format!("{path}.kubernetes.{key}"), message);
-        }
-    }
-    // No issuer has a `#` in its name, so that nothing behind it can be taken for a part of it.
-    let told_apart = |prefix: &str| prefix.contains("{issuer}#");
-    if context.issuers > 1 && !(told_apart(&own.user_prefix) && told_apart(&own.group_prefix)) {
-        let message = "there is more than one issuer, and two may know others by one name: write \
-                       `{issuer}#` in `user_prefix` and `group_prefix`";
-        document.problem(format!("{path}.kubernetes"), message);
-    }
-    let levels = levels(document, &format!("{path}.kubernetes.audit"), &own.audit);
-    match Masks::new(own.secrets_in_clear, |first| context.masking.behind(first)) {
-        Ok(masks) => Some(Kubernetes {
-            user_prefix: own.user_prefix.clone(),
-            group_prefix: own.group_prefix.clone(),
-            levels,
-            proxied: own.proxied,
-            ephemeral_containers: own.ephemeral_containers,
-            ..Kubernetes::new(masks)
-        }),
-        Err(_) => {
-            let message = "has no room for the rules that mask Secrets: write fewer";
-            document.problem("masking.rule", message);
-            None
-        }
-    }
-}
-
-/// How much of which calls is kept.
-fn levels(document: &mut Document<'_>, path: &str, rules: &[AuditRule]) -> Option<Levels> {
-    let mut read = Vec::new();
-    for (at, rule) in rules.iter().enumerate() {
-        let name = rule.level.as_deref().unwrap_or_default();
-        match Level::of(name) {
-            Some(level) => read.push((level, rule.when.clone())),
-            None => {
-                let message = match name {
-                    "None" => "must be at least Metadata: what is not on record does not run",
-                    _ => "must be Metadata, Request or RequestResponse",
-                };
-                document.problem(format!("{path}[{at}].level"), message);
-                return None;
-            }
-        }
-    }
-    if read.is_empty() {
-        return None;
-    }
-    let told = |problem: policy::Problem| {
-        let below = problem.path.replace("policy.rule", path);
-        document.problem(below, problem.message.replace("policy.rule", path));
-    };
-    Levels::new(read).map_err(|problems| problems.into_iter().for_each(told)).ok()
 }
 
 /// The program that is the server.
@@ -452,15 +359,11 @@ fn upstream(
         let message = "can't be with `upgrades`: WebSockets need HTTP/1.1 towards the service";
         document.problem(format!("{path}.http2"), message);
     }
-    let idle = section.idle_connections.unwrap_or(http_proxy::IDLE_CONNECTIONS);
-    if idle > MAX_IDLE_CONNECTIONS {
-        let message = format!("must be 0 to {MAX_IDLE_CONNECTIONS}");
-        document.problem(format!("{path}.idle_connections"), message);
-    }
     Some(Upstream {
         tls,
         host,
         port,
+        server_name: None,
         path: base,
         credential: credential(document, path, section, context)?,
         http2: match section.http2 {
@@ -469,8 +372,18 @@ fn upstream(
             Some(false) => Http2::Never,
         },
         connect_timeout: section.connect_timeout.map_or(http_proxy::CONNECT_TIMEOUT, |span| span.0),
-        idle,
+        idle: idle(document, path, section),
     })
+}
+
+/// How many connections are kept.
+fn idle(document: &mut Document<'_>, path: &str, section: &HttpTarget) -> usize {
+    let idle = section.idle_connections.unwrap_or(http_proxy::IDLE_CONNECTIONS);
+    if idle > MAX_IDLE_CONNECTIONS {
+        let message = format!("must be 0 to {MAX_IDLE_CONNECTIONS}");
+        document.problem(format!("{path}.idle_connections"), message);
+    }
+    idle
 }
 
 /// Whether it is https, its host, port, and path without a slash at the end.

@@ -139,6 +139,10 @@ pub enum Keep {
     /// Never: they are counted. For what is not the principal's conversation with the target
     /// (a forwarded connection, a pack of git's, a file's content).
     Counted,
+    /// Nothing of it is, no entry either: for what an operator does not want to know, as at level
+    /// `operations` what no operation names. It is counted in the session's end, and waits for its
+    /// beginning; what is refused has its entry all the same.
+    Nothing,
 }
 
 /// Where a long answer goes.
@@ -325,7 +329,8 @@ impl Session {
         let over = inner.lease.is_over();
         let allowed = over.is_none() && judgement.allows();
         let level = inner.target.recording;
-        if allowed && level == RecordingLevel::Operations && judgement.named.is_none() {
+        let unnamed = level == RecordingLevel::Operations && judgement.named.is_none();
+        if allowed && (unnamed || draft.keep == Keep::Nothing) {
             inner.unrecorded.fetch_add(1, Ordering::Relaxed);
             let kept = Kept { keep_data: false, grow: draft.grow, media: draft.media };
             let exchange = Exchange::new(self.clone(), number, self.admitted(), None, kept);

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 
 use bytes::Bytes;
 use gate::Session;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Uri, Version};
@@ -24,7 +24,7 @@ use crate::record;
 use crate::relay::{Begun, Connection, Dialect, Job, Routed};
 use crate::running::Shared;
 use crate::send::send;
-use crate::target::{Assertion, Credential};
+use crate::target::Assertion;
 use crate::upgrade::{self, Wish};
 
 impl Connection {
@@ -37,7 +37,8 @@ impl Connection {
         let Begun { routed, body, running, wish, dialect } = begun;
         let running = &running;
         let method = parts.method.clone();
-        let mut head = self.upstream_head(&routed, parts, running, &dialect)?;
+        let credential = routed.target.upstream.credential.field().await?;
+        let mut head = self.upstream_head(&routed, parts, running, (&dialect, credential))?;
         if let Some(wish) = &wish {
             upgrade::ask(&mut head.headers, wish.next);
         }
@@ -179,7 +180,7 @@ impl Connection {
         routed: &Routed<'_>,
         mut parts: Parts,
         running: &Shared,
-        dialect: &Dialect,
+        (dialect, credential): (&Dialect, Option<(HeaderName, HeaderValue)>),
     ) -> Result<Parts, Told> {
         let upstream = &routed.target.upstream;
         let running = running.borrow();
@@ -207,8 +208,8 @@ impl Connection {
             answers.introduce(&mut parts.headers);
         }
         parts.headers.remove(header::HOST);
-        if let Credential::Field(name, value) = &upstream.credential {
-            parts.headers.insert(name, value.clone());
+        if let Some((name, value)) = credential {
+            parts.headers.insert(name, value);
         }
         let mut target = format!("{}{}", upstream.path, routed.path.as_str());
         if let Some(query) = parts.uri.query() {

@@ -91,8 +91,8 @@ pub use relay::MAX_JUDGED_BODY;
 pub use sessions::{MAX_SESSIONS, SESSION_IDLE};
 pub use stall::{CONNECTION_IDLE, WRITE_STALL};
 pub use target::{
-    ANSWER_STALL, ANSWER_TIMEOUT, ASSERTION_LIFETIME, Assertion, CONNECT_TIMEOUT, Credential,
-    Http2, IDLE_CONNECTIONS, Route, Target, Upstream,
+    ANSWER_STALL, ANSWER_TIMEOUT, ASSERTION_LIFETIME, Assertion, Authorize, CONNECT_TIMEOUT,
+    Credential, Http2, IDLE_CONNECTIONS, Route, Target, Upstream,
 };
 
 /// The protocol's name in rules and records.

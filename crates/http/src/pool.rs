@@ -181,7 +181,10 @@ async fn open(key: Key, upstream: &Upstream, whole: bool) -> Result<Sender, Conn
             Http2::Never | Http2::Negotiated => handshake_1(tcp).await,
         };
     };
-    let name = ServerName::try_from(upstream.host.clone()).map_err(|_| ConnectError::Name)?;
+    let name = match &upstream.server_name {
+        Some(name) => name.clone(),
+        None => ServerName::try_from(upstream.host.clone()).map_err(|_| ConnectError::Name)?,
+    };
     let config = match upstream.http2 {
         Http2::Never => tls.clone(),
         Http2::Negotiated if whole => offering(tls, &["http/1.1"]),

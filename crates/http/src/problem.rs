@@ -76,6 +76,8 @@ pub(crate) enum Told {
     Crowded,
     #[error("the target can't be told who asks, so the request is not sent")]
     Unsigned,
+    #[error("our credential towards the target can't be had at the moment")]
+    NoCredential,
     // The target's.
     #[error("the target can't be reached")]
     Unreachable,
@@ -209,6 +211,7 @@ impl Told {
             Told::Full => "full",
             Told::Crowded => "crowded",
             Told::Unsigned => "unsigned",
+            Told::NoCredential => "no_credential",
             Told::Unreachable => "unreachable",
             Told::TargetSlow => "target_slow",
             Told::TargetBroke => "target_broke",
@@ -237,7 +240,7 @@ impl Told {
             Told::Slow => StatusCode::REQUEST_TIMEOUT,
             Told::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Told::Fields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Told::Unrecorded | Told::Full | Told::Crowded | Told::Unsigned => {
+            Told::Unrecorded | Told::Full | Told::Crowded | Told::Unsigned | Told::NoCredential => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Told::Coded | Told::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,

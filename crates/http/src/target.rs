@@ -4,12 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use identity::AssertionKey;
 use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 
 use crate::kubernetes::Kubernetes;
 use crate::mcp::Mcp;
+use crate::problem::Told;
 use crate::uri::Path;
 
 /// How long connecting to a target may take, with TLS, unless configured.
@@ -86,6 +89,8 @@ pub struct Upstream {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// The name in its certificate, if that is not `host`.
+    pub server_name: Option<ServerName<'static>>,
     /// What stands before every path; empty, or begins with a slash and does not end with one.
     pub path: String,
     /// What it wants from us.
@@ -117,6 +122,7 @@ impl Upstream {
             tls: None,
             host: host.into(),
             port,
+            server_name: None,
             path: String::new(),
             credential: Credential::None,
             http2: Http2::default(),
@@ -147,6 +153,33 @@ pub enum Credential {
     /// A field of its own: `Authorization` with a bearer or a password, or another. Its value is
     /// marked as sensitive, and never shown.
     Field(HeaderName, HeaderValue),
+    /// A value of `Authorization` that changes while the program runs.
+    Changing(Arc<dyn Authorize>),
+}
+
+/// Where a value of `Authorization` comes from that changes while the program runs: a file that is
+/// written anew, a program that is asked.
+pub trait Authorize: fmt::Debug + Send + Sync {
+    /// What it is at present, marked as sensitive. It is asked for before each request, so it has
+    /// what it can at hand, and bounds how long it takes to get it.
+    ///
+    /// None: there is none at the moment, and whose fault that is, it has told the operator. The
+    /// request fails.
+    fn current(&self) -> BoxFuture<'_, Option<HeaderValue>>;
+}
+
+impl Credential {
+    /// The field that says it.
+    pub(crate) async fn field(&self) -> Result<Option<(HeaderName, HeaderValue)>, Told> {
+        match self {
+            Credential::None => Ok(None),
+            Credential::Field(name, value) => Ok(Some((name.clone(), value.clone()))),
+            Credential::Changing(source) => {
+                let value = source.current().await.ok_or(Told::NoCredential)?;
+                Ok(Some((header::AUTHORIZATION, value)))
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Credential {
@@ -154,6 +187,7 @@ impl fmt::Debug for Credential {
         match self {
             Credential::None => f.write_str("None"),
             Credential::Field(name, _) => write!(f, "Field({name}: ***)"),
+            Credential::Changing(source) => write!(f, "Changing({source:?})"),
         }
     }
 }

@@ -34,6 +34,12 @@ pub struct Plan {
     pub target: &'static str,
     /// The section `[masking]`.
     pub masking: &'static str,
+    /// How much is recorded: `full` if empty.
+    pub recording: &'static str,
+    /// Keys of the rule for people, `max_session = "8s"`.
+    pub people: &'static str,
+    /// Whether a kubeconfig says where the cluster is, and a credential plugin who we are.
+    pub by_kubeconfig: bool,
 }
 
 pub struct Rig {
@@ -58,7 +64,15 @@ impl Rig {
         let vkey = config::keygen(&path("log.key"), ORIGIN).unwrap();
         let own = Authority::new(dir.path()).unwrap().issue("own", false).unwrap();
         secret(&path("upstream"), cluster.proxy_token());
-        let text = config(plan, &issuer, &cluster, &own.certificate, &own.key);
+        let cluster_keys = match plan.by_kubeconfig {
+            true => by_kubeconfig(&dir, &cluster),
+            false => format!(
+                "url = \"{}\"\ntls_ca = \"{}\"\nbearer = \"file:upstream\"",
+                cluster.url(),
+                cluster.ca().display()
+            ),
+        };
+        let text = config(plan, &issuer, &cluster_keys, &own.certificate, &own.key);
         fs::write(path("greffier.toml"), text).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_greffier-kubernetes"));
         command.arg("--config").arg(path("greffier.toml")).env("RUST_LOG", "info");
@@ -201,7 +215,7 @@ impl Record {
 fn config(
     plan: &Plan,
     issuer: &DevIssuer,
-    cluster: &Cluster,
+    cluster: &str,
     certificate: &Path,
     key: &Path,
 ) -> String {
@@ -235,27 +249,59 @@ fn config(
         kind = "human"
         when = {{ client_id = {{ equals = "people" }} }}
         groups = "groups"
+        {}
         [policy]
         default = "allow"
         {}
         {}
         [target.test]
         protocol = "kubernetes"
-        url = "{}"
-        tls_ca = "{}"
-        bearer = "file:upstream"
+        {}
+        recording = "{}"
         [target.test.kubernetes]
+        {}
         {}
         "#,
         certificate.display(),
         key.display(),
         issuer.iss(),
+        plan.people,
         plan.rules,
         plan.masking,
-        cluster.url(),
-        cluster.ca().display(),
+        if plan.by_kubeconfig { "" } else { cluster },
+        if plan.recording.is_empty() { "full" } else { plan.recording },
+        if plan.by_kubeconfig { cluster } else { "" },
         plan.target,
     )
+}
+
+/// A kubeconfig whose user is a plugin, which prints the token that it finds in a file. It counts how
+/// often it ran, in `runs`.
+fn by_kubeconfig(dir: &tempfile::TempDir, cluster: &Cluster) -> String {
+    let plugin = dir.path().join("plugin");
+    let expired = "2026-01-01T00:00:00Z";
+    let script = format!(
+        "#!/bin/sh\ncd {}\necho run >> runs\necho \"{{\\\"apiVersion\\\":\
+         \\\"client.authentication.k8s.io/v1\\\",\\\"kind\\\":\\\"ExecCredential\\\",\
+         \\\"status\\\":{{\\\"token\\\":\\\"$(cat upstream)\\\",\
+         \\\"expirationTimestamp\\\":\\\"{expired}\\\"}}}}\"\n",
+        dir.path().display()
+    );
+    fs::write(&plugin, script).unwrap();
+    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o700)).unwrap();
+    let text = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "other",
+        "clusters": [{ "name": "c", "cluster": {
+            "server": cluster.url(), "certificate-authority": cluster.ca(),
+        } }],
+        "users": [{ "name": "u", "user": { "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin",
+            "interactiveMode": "IfAvailable",
+        } } }],
+        "contexts": [{ "name": "test", "context": { "cluster": "c", "user": "u" } }],
+    });
+    secret(&dir.path().join("cluster.kubeconfig"), &text.to_string());
+    "kubeconfig = \"cluster.kubeconfig\"\ncontext = \"test\"".to_owned()
 }
 
 fn secret(path: &Path, text: &str) {

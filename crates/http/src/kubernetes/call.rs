@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use gate::{Judgement, Session};
-use kubernetes_wire::{Access as Use, Attributes, AttributesError, ExecOptions};
+use kubernetes_wire::{Access as Use, Attributes, AttributesError, ExecOptions, protobuf};
 use mcp_wire::{Fields, Value, flatten, json};
 use policy::{Access, Action, Argument, Naming, Resource};
 use records::Text;
 
 use super::review::Review;
-use super::{Kubernetes, Level, Levels, secrets};
+use super::{Kubernetes, Level, Levels, helm, secrets};
 
 /// Resources of Kubernetes' own that are in no namespace. A call for another one without a
 /// namespace may be for all of them.
@@ -62,12 +62,42 @@ pub(super) struct Call {
     pub(super) attributes: Attributes,
     /// Of exec, attach and portforward.
     exec: Option<ExecOptions>,
+    /// How the cluster is asked for Helm's releases only, if that may be what is asked for.
+    pub(super) for_releases: Option<String>,
     /// Its body; empty until it was read.
     pub(super) body: Bytes,
+    /// That in JSON, if it came as protobuf.
+    decoded: Option<Bytes>,
     /// That as JSON, if it is JSON that no two readers read differently.
     tree: Option<Value>,
-    /// Whether that is no object, nor a part of one, but says how to change one (RFC 6902).
-    is_json_patch: bool,
+    /// How it is to be read.
+    form: Form,
+}
+
+/// What a call's body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Form {
+    /// An object, or a part of one.
+    #[default]
+    Object,
+    /// The same, to be applied by the server (kubernetes.io, "Server-Side Apply").
+    ApplyPatch,
+    /// No object, but how to change one (RFC 6902).
+    JsonPatch,
+}
+
+impl Form {
+    /// By the media type, without parameters.
+    fn of(media: &str) -> Form {
+        let is = |name: &str| media.eq_ignore_ascii_case(name);
+        match media {
+            _ if is("application/json-patch+json") => Form::JsonPatch,
+            _ if is("application/apply-patch+yaml") || is("application/apply-patch+cbor") => {
+                Form::ApplyPatch
+            }
+            _ => Form::Object,
+        }
+    }
 }
 
 impl Call {
@@ -85,15 +115,39 @@ impl Call {
         if elsewhere && behind.any(|it| it == "api" || it == "apis") {
             return Err(CallError::Elsewhere);
         }
-        Ok(Call { attributes, exec, body: Bytes::new(), tree: None, is_json_patch: false })
+        let for_releases = helm::for_releases(&attributes, query);
+        Ok(Call {
+            attributes,
+            exec,
+            for_releases,
+            body: Bytes::new(),
+            decoded: None,
+            tree: None,
+            form: Form::Object,
+        })
     }
 
     /// Takes the body that belongs to it, and what it says that it is.
     pub(super) fn take(&mut self, body: Bytes, media: Option<&str>) {
         let media = media.and_then(|it| it.split(';').next()).unwrap_or_default().trim();
-        self.is_json_patch = media.eq_ignore_ascii_case("application/json-patch+json");
-        self.tree = json::parse(&body, json::Limits::default()).ok();
+        self.form = Form::of(media);
+        let is_protobuf = media.eq_ignore_ascii_case(protobuf::CONTENT_TYPE);
+        self.decoded = match is_protobuf.then(|| protobuf::to_json(&body)) {
+            Some(Ok(json)) => Some(json.into()),
+            Some(Err(_)) | None => None,
+        };
         self.body = body;
+        self.tree = json::parse(self.readable(), json::Limits::default()).ok();
+    }
+
+    /// Its body, in JSON if it came as protobuf that can be read.
+    pub(super) fn readable(&self) -> &Bytes {
+        self.decoded.as_ref().unwrap_or(&self.body)
+    }
+
+    /// Whether what is readable is JSON though the body is not.
+    pub(super) fn is_decoded(&self) -> bool {
+        self.decoded.is_some()
     }
 
     /// Whether its object or its answer has values of Secrets. Some APIs answer with the Secrets that
@@ -115,7 +169,7 @@ impl Call {
             _ if self.body.is_empty() => true,
             None => false,
             Some(_) if self.attributes.verb.starts_with("delete") => true,
-            Some(tree) if self.is_json_patch => secrets::only_writes(tree),
+            Some(tree) if self.form == Form::JsonPatch => secrets::only_writes(tree),
             // It is asked about, so there is one, wherever it stands.
             Some(_) if self.attributes.resource == "tokenreviews" => false,
             Some(tree) if self.is_token() => tree.as_object().is_some(),
@@ -144,7 +198,7 @@ impl Call {
     }
 
     /// Whether it is passed on to a node, a pod or a service.
-    fn is_proxied(&self) -> bool {
+    pub(super) fn is_proxied(&self) -> bool {
         self.attributes.verb == "proxy" || self.attributes.subresource == "proxy"
     }
 
@@ -155,7 +209,7 @@ impl Call {
         if !self.attributes.is_self_review() || resource != "selfsubjectaccessreviews" {
             return None;
         }
-        let asked = Review::read(&self.body)?;
+        let asked = Review::read(self.readable())?;
         if let Some(path) = &asked.path {
             return Call::read(&asked.verb.to_ascii_uppercase(), path, None, false).ok();
         }
@@ -225,7 +279,7 @@ impl Call {
                 "containers may not be put into running pods here",
             );
         }
-        if self.is_secret() && self.is_json_patch && !self.is_plain() {
+        if self.is_secret() && self.form == Form::JsonPatch && !self.is_plain() {
             return judgement.forbid(
                 "kubernetes-patch",
                 "a JSON patch of a Secret may add, replace and remove: copy, move and test tell \
@@ -244,11 +298,15 @@ impl Call {
 
     /// How much of it is kept.
     pub(super) fn level(&self, session: &Session, target: &Kubernetes) -> Level {
-        if self.attributes.is_discovery() {
-            return Level::Metadata;
-        }
         let by_rules = |levels: &Levels| self.as_action(false, |it| levels.of(session, it));
-        target.levels.as_ref().map_or(Level::default(), by_rules)
+        let level = target.levels.as_ref().map_or(Level::default(), by_rules);
+        let only_reads = matches!(self.class(), "read" | "discovery");
+        let least = match only_reads && !self.is_secret() && !self.is_token() {
+            true => Level::None,
+            false => Level::Metadata,
+        };
+        let most = if self.attributes.is_discovery() { Level::Metadata } else { level };
+        level.min(most).max(least)
     }
 
     /// It in the words of rules.
@@ -272,9 +330,28 @@ impl Call {
     }
 
     /// The object, if it can be read as one.
-    fn object(&self) -> Option<&Value> {
+    pub(super) fn object(&self) -> Option<&Value> {
         let tree = self.tree.as_ref();
-        tree.filter(|tree| !self.is_json_patch && tree.as_object().is_some())
+        tree.filter(|tree| self.form != Form::JsonPatch && tree.as_object().is_some())
+    }
+
+    /// Whether there is something to be written that can't be read.
+    fn is_unread(&self) -> bool {
+        let understood = self.object().is_some() || self.json_patch().is_some();
+        !understood && !self.body.is_empty() && !self.attributes.is_self_review()
+    }
+
+    /// The steps by which an object is to be changed.
+    pub(super) fn json_patch(&self) -> Option<&[Value]> {
+        match &self.tree {
+            Some(Value::Array(steps)) if self.form == Form::JsonPatch => Some(steps),
+            _ => None,
+        }
+    }
+
+    /// Whether the server is to apply the object.
+    pub(super) fn is_apply_patch(&self) -> bool {
+        self.form == Form::ApplyPatch
     }
 
     fn operation(&self) -> String {
@@ -337,6 +414,7 @@ impl Call {
             ("follow", it.follows_logs()),
             ("tty", exec(|it| it.tty)),
             ("stdin", exec(|it| it.stdin)),
+            ("unread", self.is_unread()),
         ]
         .into_iter()
         .filter_map(|(flag, set)| set.then_some(flag))
@@ -353,6 +431,12 @@ impl Call {
             say("attribute.group", &it.group);
             say("attribute.version", &it.version);
             say("attribute.subresource", &it.subresource);
+            match self.does() {
+                Some(does) => say("attribute.does", does),
+                // Any, for all that can be read of it.
+                None if self.is_unread() => unread.push("attribute.does".into()),
+                None => {}
+            }
             match self.name(tree) {
                 Some(name) => say("attribute.name", name),
                 None => unread.push("attribute.name".into()),
@@ -390,7 +474,7 @@ impl Call {
     }
 
     /// The name of the one object that it is about.
-    fn name<'a>(&'a self, tree: Option<&'a Value>) -> Option<&'a str> {
+    pub(super) fn name<'a>(&'a self, tree: Option<&'a Value>) -> Option<&'a str> {
         let it = &self.attributes;
         match it.verb.as_str() {
             // One that a selector names may be there among others.
@@ -422,6 +506,7 @@ impl Call {
             say("subresource", &it.subresource);
             say("name", &it.name);
         }
+        say("does", self.does().unwrap_or_default());
         say("field_manager", it.field_manager.as_deref().unwrap_or_default());
         say("dry_run", if self.flags().contains(&"dry-run") { "All" } else { "" });
     }
@@ -541,10 +626,18 @@ mod tests {
         assert_eq!(find("attribute.field_manager"), Some("kubectl"));
         assert_eq!(find("object.data.a"), Some("b"));
         assert!(unread.is_empty());
+        // The same in protobuf.
+        let named = b"k8s\0\n\x0f\n\x02v1\x12\tConfigMap\x12\r\n\x03\n\x01c\x12\x06\n\x01a\x12\x01b\x1a\0\"\0";
+        create.take(Bytes::from_static(named), Some("application/vnd.kubernetes.protobuf"));
+        let (all, unread) = create.arguments(create.object());
+        let find = |name: &str| all.iter().find(|it| it.0 == name).map(|it| it.1.as_str());
+        assert_eq!((find("attribute.name"), find("object.data.a")), (Some("c"), Some("b")));
+        assert!(unread.is_empty() && create.is_decoded());
         // What can't be read may be anything.
         create.take(Bytes::from_static(b"k8s\0..."), Some("application/vnd.kubernetes.protobuf"));
         assert!(create.object().is_none());
-        assert_eq!(create.arguments(None).1, ["attribute.name", "object."]);
+        assert_eq!(create.arguments(None).1, ["attribute.does", "attribute.name", "object."]);
+        assert_eq!(create.flags(), ["unread"]);
         let mut patch = call("PATCH", "/api/v1/namespaces/x/pods/p");
         let how = br#"[{"op":"add","path":"/spec/containers/0/image","value":"evil"}]"#;
         patch.take(Bytes::from_static(how), Some("application/json-patch+json; charset=utf-8"));

@@ -7,10 +7,12 @@ use policy::{Action, Config, Effect, Fallback, Known, Principals, Problem, Rule,
 
 use super::VOCABULARY;
 
-/// How much of a call is kept (kubernetes.io, "Auditing"). There is no `None`: what is not on
-/// record does not reach the cluster.
+/// How much of a call is kept (kubernetes.io, "Auditing").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Level {
+    /// Nothing: calls are counted in the session's end. Only for what reads, and no Secrets: of
+    /// anything else, a rule that says so keeps [`Level::Metadata`].
+    None,
     /// Who, what and how it ended.
     Metadata,
     /// The same, and the object that was sent.
@@ -25,6 +27,7 @@ impl Level {
     #[must_use]
     pub fn of(name: &str) -> Option<Level> {
         match name {
+            "None" => Some(Level::None),
             "Metadata" => Some(Level::Metadata),
             "Request" => Some(Level::Request),
             "RequestResponse" => Some(Level::RequestResponse),
@@ -64,7 +67,7 @@ impl Levels {
 
     /// That of an action.
     pub(super) fn of(&self, session: &Session, action: &Action<'_>) -> Level {
-        let mut least = Level::Metadata;
+        let mut least = Level::None;
         for one in &self.0 {
             if session.named_by(&one.sure, action).is_some() {
                 return least.max(one.level);

@@ -9,8 +9,10 @@
 //! back in.
 
 mod call;
+mod helm;
 mod impersonate;
 mod levels;
+mod operations;
 mod refusal;
 mod relay;
 mod review;
@@ -20,6 +22,7 @@ mod streams;
 pub(crate) use call::CallError;
 pub(crate) use impersonate::NameError;
 pub use levels::{Level, Levels};
+pub use operations::OPERATIONS;
 pub(crate) use refusal::refusal;
 pub(crate) use relay::Answers;
 pub use secrets::{MASK, mask_rules, token_rules};
@@ -41,15 +44,15 @@ pub const PROTOCOL: &str = "kubernetes";
 /// `prod/deployments.apps/scale`, `nodes/proxy`; of a path that is no resource's, the path. A call
 /// for all namespaces names none, so a deny rule for any namespace matches it.
 ///
-/// Arguments: `attribute.name` and `attribute.namespace` (unread where a call may be for more than
-/// one), `attribute.resource`, `.group`, `.version`, `.subresource`, `.field_manager`; of exec
+/// Arguments: `attribute.does`, one of [`OPERATIONS`] if the call is one; `attribute.name` and
+/// `attribute.namespace` (unread where a call may be for more than one), `attribute.resource`, `.group`, `.version`, `.subresource`, `.field_manager`; of exec
 /// `exec.command`, its words joined by blanks, and `exec.container`; fields of the object as
-/// `object.spec.replicas`.
+/// `object.spec.replicas`. The flag `unread` says that there is an object that can't be read.
 pub const VOCABULARY: Vocabulary = Vocabulary {
     protocol: PROTOCOL,
     classes: &["discovery", "read", "write", "delete", "exec", "unknown"],
     operations: &[],
-    flags: &["dry-run", "watch", "follow", "tty", "stdin"],
+    flags: &["dry-run", "watch", "follow", "tty", "stdin", "unread"],
     calls: false,
     arguments: &["attribute.", "exec.", "object."],
 };
@@ -87,6 +90,8 @@ impl Masks {
 pub struct Kubernetes {
     /// What is masked.
     pub masks: Masks,
+    /// The same of Helm's releases, if clients are to see them though they are Secrets.
+    pub releases: Option<Masks>,
     /// What stands before a subject to make it a user's name: `oidc:`. In it, `{issuer}` stands for
     /// the `iss` of the token: two issuers may have the same subject. What then begins with
     /// `system:` is refused: those names are the cluster's own.
@@ -109,6 +114,7 @@ impl Kubernetes {
     pub fn new(masks: Masks) -> Self {
         Kubernetes {
             masks,
+            releases: None,
             user_prefix: String::new(),
             group_prefix: String::new(),
             levels: None,

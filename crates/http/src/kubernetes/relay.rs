@@ -1,14 +1,13 @@
 //! A call's way to its command: the parts of a request that only Kubernetes has.
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use gate::{Draft, Exchange, Grow, Keep, Session, Submission};
-use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
+use http::{StatusCode, Uri};
 use http_content::media::Kind;
 use hyper::body::{Body as _, Incoming};
 use masking::Policy;
@@ -16,7 +15,7 @@ use records::Parameter;
 use terminal::frames;
 
 use super::call::Call;
-use super::{Kubernetes, Level, Streams, impersonate, streams};
+use super::{Kubernetes, Level, Masks, Streams, impersonate, streams};
 use crate::body::{RequestBody, read_whole};
 use crate::content::{Content, Kept, is_coded};
 use crate::problem::Told;
@@ -31,6 +30,9 @@ use crate::upgrade::{Next, Wish};
 const MAX_OBJECT_BYTES: usize = 4 * 1024 * 1024;
 /// By which a client may name the event in the cluster's own log.
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+/// Forms of objects in which nothing is searched.
+const CODED: [&str; 3] =
+    ["application/vnd.kubernetes.protobuf", "application/cbor", "application/cbor-seq"];
 /// How the word begins by which a page in a browser says its token where it can't say
 /// `Authorization`.
 const BEARER_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
@@ -76,10 +78,11 @@ impl Connection {
         let exchange = self.submit_call(&session, &routed, parts, (&call, kubernetes)).await?;
         let rule = call.reviewed().and_then(|asked| asked.refused_by(&session, kubernetes));
         if let Some(rule) = rule {
-            return Err(answer_review(Running::new(exchange, session), &call.body, &rule).await);
+            let running = Running::new(exchange, session);
+            return Err(answer_review(running, call.readable(), &rule).await);
         }
         let answers = Answers {
-            errors: call.is_secret().then(|| kubernetes.masks.errors.clone()),
+            errors: call.is_secret().then(|| masks(&call, kubernetes).errors.clone()),
             secret: call.is_secret() || call.is_token(),
             sequence: call.attributes.watches(),
             silent: call.attributes.watches() || call.attributes.follows_logs(),
@@ -87,8 +90,11 @@ impl Connection {
             has_streams: call.has_streams(),
             impersonation,
         };
-        if answers.secret {
-            ask_for_json(&mut parts.headers);
+        if call.attributes.is_resource && !call.is_proxied() {
+            ask_for_json(&mut parts.headers, answers.secret);
+        }
+        if kubernetes.releases.is_some() {
+            narrow(&call, parts)?;
         }
         let running = Running::new(exchange, session);
         let body = RequestBody::full(call.body);
@@ -147,7 +153,7 @@ impl Connection {
         let judgement = call.judge(session, kubernetes);
         let level = call.level(session, kubernetes);
         let (kept, masked) = match level {
-            Level::Metadata => (None, record::Counted::new()),
+            Level::None | Level::Metadata => (None, record::Counted::new()),
             Level::Request | Level::RequestResponse => {
                 match kept(masking(call, kubernetes, session), call, &parts.headers) {
                     Ok(kept) => kept,
@@ -185,7 +191,7 @@ impl Connection {
         // What crosses after an upgrade is the call itself, typed on and on.
         let kept_whole = level == Level::RequestResponse || call.has_streams();
         if !kept_whole || call.forwards_ports() {
-            draft.keep = Keep::Counted;
+            draft.keep = if level == Level::None { Keep::Nothing } else { Keep::Counted };
         }
         if call.attributes.upgrade {
             draft.media = frames::MEDIA;
@@ -279,10 +285,27 @@ async fn answer_review(running: Shared, review: &[u8], rule: &str) -> Told {
     }
 }
 
+/// Asks the cluster for Helm's releases only, where those may be seen and others may not.
+fn narrow(call: &Call, parts: &mut Parts) -> Result<(), Told> {
+    let Some(query) = &call.for_releases else { return Ok(()) };
+    let told = || Told::BadRequest("the query can't be passed on");
+    let path = format!("{}?{query}", parts.uri.path());
+    let mut uri = std::mem::take(&mut parts.uri).into_parts();
+    uri.path_and_query = Some(path.parse().map_err(|_| told())?);
+    parts.uri = Uri::from_parts(uri).map_err(|_| told())?;
+    Ok(())
+}
+
+/// What is masked where there are Secrets.
+fn masks<'a>(call: &Call, target: &'a Kubernetes) -> &'a Masks {
+    let releases = target.releases.as_ref();
+    releases.filter(|_| call.is_of_releases()).unwrap_or(&target.masks)
+}
+
 /// What is looked for in a call's object and its answer.
 fn masking<'a>(call: &Call, target: &'a Kubernetes, session: &'a Session) -> &'a Arc<Policy> {
     match (call.is_secret(), call.is_token()) {
-        (true, _) => &target.masks.secrets,
+        (true, _) => &masks(call, target).secrets,
         (false, true) => &target.masks.tokens,
         (false, false) => &session.target().masking,
     }
@@ -301,37 +324,56 @@ fn kept(
     if of_secrets && !call.is_plain() {
         return Ok((None, record::Counted::new()));
     }
-    let begins = call.body.iter().find(|it| !it.is_ascii_whitespace());
+    let text = call.readable();
+    let begins = text.iter().find(|it| !it.is_ascii_whitespace());
     let is_json = of_secrets || matches!(begins, Some(b'{' | b'['));
     let masked = |kind: &Kind| -> Result<_, Told> {
         let mut masker = Kept::of_kind(policy, fields, kind)?;
-        let mut whole = masker.push(&call.body).map_err(|_| Told::Coded)?.into_owned();
+        let mut whole = masker.push(text).map_err(|_| Told::Coded)?.into_owned();
         whole.extend(masker.finish().map_err(|_| Told::Coded)?);
         Ok((Some(whole), masker.counts()))
     };
     match is_json {
+        true if of_secrets || call.is_decoded() => masked(&Kind::Json),
         // What begins so may be YAML all the same.
-        true if !of_secrets => masked(&Kind::Json).or_else(|_| masked(&Kind::of(media))),
-        true => masked(&Kind::Json),
+        true => masked(&Kind::Json).or_else(|_| masked(&Kind::of(media))),
         false => masked(&Kind::of(media)),
     }
 }
 
-/// Asks for JSON, in which values can be told from names, and for tables if the client wants some.
-fn ask_for_json(fields: &mut HeaderMap) {
-    let json = |word: &str| {
-        let media = word.split(';').next().unwrap_or_default().trim();
-        media.eq_ignore_ascii_case("application/json")
-    };
+/// Asks for JSON, in which values can be told from names and texts searched, in place of the coded
+/// forms (protobuf, CBOR): whoever takes those takes JSON. With `only`, in place of all others.
+fn ask_for_json(fields: &mut HeaderMap, only: bool) {
     let all = fields.get_all(header::ACCEPT);
     let words = all.iter().filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
-    let wanted: Vec<&str> = words.map(str::trim).filter(|word| json(word)).collect();
-    let wanted = match wanted.is_empty() {
-        true => Cow::Borrowed("application/json"),
-        false => Cow::Owned(wanted.join(", ")),
-    };
-    let wanted = HeaderValue::from_str(&wanted);
-    fields.insert(header::ACCEPT, wanted.unwrap_or(HeaderValue::from_static("application/json")));
+    let (mut wanted, mut in_place) = (Vec::new(), Vec::new());
+    for word in words.map(str::trim).filter(|it| !it.is_empty()) {
+        let (media, parameters) = match word.find(';') {
+            Some(at) => word.split_at(at),
+            None => (word, ""),
+        };
+        let media = media.trim().to_ascii_lowercase();
+        match media.as_str() {
+            "application/json" => wanted.push(word.to_owned()),
+            _ if CODED.contains(&media.as_str()) => {
+                in_place.push(format!("application/json{parameters}"));
+            }
+            _ if only => {}
+            _ => wanted.push(word.to_owned()),
+        }
+    }
+    if !wanted.iter().any(|it| it.to_ascii_lowercase().starts_with("application/json")) {
+        // What it is to be (a table, metadata alone) is said beside the form.
+        wanted.splice(0..0, in_place);
+    }
+    if wanted.is_empty() && (only || fields.contains_key(header::ACCEPT)) {
+        wanted.push("application/json".to_owned());
+    }
+    if let Ok(value) = HeaderValue::from_str(&wanted.join(", "))
+        && !wanted.is_empty()
+    {
+        fields.insert(header::ACCEPT, value);
+    }
 }
 
 /// Takes out a token that stands among a WebSocket's protocols.
@@ -356,21 +398,34 @@ mod tests {
 
     #[test]
     fn what_hides_values_is_not_asked_for() {
-        for (said, wanted) in [
-            ("application/vnd.kubernetes.protobuf", "application/json"),
-            ("application/vnd.kubernetes.protobuf, application/json", "application/json"),
-            ("*/*", "application/json"),
-            ("application/yaml", "application/json"),
+        let table = ";as=Table;v=v1;g=meta.k8s.io";
+        let proto = "application/vnd.kubernetes.protobuf";
+        for (said, only, wanted) in [
+            (proto.to_owned(), false, "application/json".to_owned()),
+            (format!("{proto}, application/json"), false, "application/json".to_owned()),
+            (format!("{proto},*/*"), false, "application/json, */*".to_owned()),
+            (format!("{proto};stream=watch"), false, "application/json;stream=watch".to_owned()),
+            (format!("{proto}{table}"), true, format!("application/json{table}")),
+            ("*/*".to_owned(), true, "application/json".to_owned()),
+            ("*/*".to_owned(), false, "*/*".to_owned()),
+            ("application/yaml".to_owned(), true, "application/json".to_owned()),
+            ("application/yaml".to_owned(), false, "application/yaml".to_owned()),
             (
-                "application/json;as=Table;v=v1;g=meta.k8s.io,application/cbor,application/json",
-                "application/json;as=Table;v=v1;g=meta.k8s.io, application/json",
+                format!("application/json{table},application/cbor,application/json"),
+                true,
+                format!("application/json{table}, application/json"),
             ),
         ] {
             let mut fields = HeaderMap::new();
-            fields.insert(header::ACCEPT, HeaderValue::from_str(said).unwrap());
-            ask_for_json(&mut fields);
-            assert_eq!(fields[header::ACCEPT], wanted);
+            fields.insert(header::ACCEPT, HeaderValue::from_str(&said).unwrap());
+            ask_for_json(&mut fields, only);
+            assert_eq!(fields[header::ACCEPT], wanted, "{said}");
         }
+        let mut silent = HeaderMap::new();
+        ask_for_json(&mut silent, false);
+        assert!(silent.is_empty());
+        ask_for_json(&mut silent, true);
+        assert_eq!(silent[header::ACCEPT], "application/json");
     }
 
     #[test]
