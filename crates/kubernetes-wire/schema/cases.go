@@ -186,12 +186,12 @@ func (f *filler) orSchema(v reflect.Value, depth int) {
 	}
 }
 
-// Writes, for each, the length of its protobuf and that, the length of its JSON and that. A length
-// is four bytes, the largest first. What is of the same type in many groups is written in one of
-// them.
-func writeCases(out io.Writer, all []kind, rounds, seed uint64) {
+// Makes up an object of each type, in each round, and gives it as protobuf and as JSON. What is of
+// the same type in many groups is made in one of them.
+func eachCase(
+	all []kind, rounds, seed uint64, give func(k kind, sent, text []byte, r *rand.Rand),
+) {
 	encoder := protobuf.NewSerializer(nil, nil)
-	count := 0
 	for round := range rounds {
 		seen := map[reflect.Type]bool{}
 		for i, k := range all {
@@ -213,14 +213,27 @@ func writeCases(out io.Writer, all []kind, rounds, seed uint64) {
 			if err != nil {
 				log.Fatalf("%v: %v", k, err)
 			}
-			for _, part := range [][]byte{sent.Bytes(), text} {
-				length := binary.BigEndian.AppendUint32(nil, uint32(len(part)))
-				if _, err := out.Write(append(length, part...)); err != nil {
-					log.Fatal(err)
-				}
-			}
-			count++
+			give(k, sent.Bytes(), text, random)
 		}
 	}
+}
+
+// Writes, for each, its protobuf and its JSON.
+func writeCases(out io.Writer, rounds, seed uint64) {
+	all, _ := kinds()
+	count := 0
+	eachCase(all, rounds, seed, func(_ kind, sent, text []byte, _ *rand.Rand) {
+		writePart(out, sent)
+		writePart(out, text)
+		count++
+	})
 	log.Printf("%d objects", count)
+}
+
+// Writes some bytes behind their length, which is four bytes, the largest first.
+func writePart(out io.Writer, part []byte) {
+	length := binary.BigEndian.AppendUint32(nil, uint32(len(part)))
+	if _, err := out.Write(append(length, part...)); err != nil {
+		log.Fatal(err)
+	}
 }

@@ -6,7 +6,8 @@
 // `table` walks every type that client-go's scheme knows, with those of the extensions' own schemes,
 // and stops where it meets something that the Rust side has no word for.
 // `cases ROUNDS SEED` makes up objects of each kind and writes them as protobuf and as JSON:
-// what Kubernetes' own code says is what the tests compare with.
+// what Kubernetes' own code says is what the tests compare with. `mutants ROUNDS SEED` changes such
+// objects after they were sent, and writes as JSON what Kubernetes' own code makes of them.
 package main
 
 import (
@@ -38,11 +39,14 @@ func main() {
 	out := bufio.NewWriter(os.Stdout)
 	switch {
 	case len(os.Args) == 2 && os.Args[1] == "table":
-		writeTable(out, kinds())
+		all, _ := kinds()
+		writeTable(out, all)
 	case len(os.Args) == 4 && os.Args[1] == "cases":
-		writeCases(out, kinds(), number(os.Args[2]), number(os.Args[3]))
+		writeCases(out, number(os.Args[2]), number(os.Args[3]))
+	case len(os.Args) == 4 && os.Args[1] == "mutants":
+		writeMutants(out, number(os.Args[2]), number(os.Args[3]))
 	default:
-		log.Fatal("table, or cases ROUNDS SEED")
+		log.Fatal("table, or cases ROUNDS SEED, or mutants ROUNDS SEED")
 	}
 	if err := out.Flush(); err != nil {
 		log.Fatal(err)
@@ -76,8 +80,8 @@ func isObject(t reflect.Type) bool {
 	return found && f.Type == typeMeta
 }
 
-// Every kind that can be sent as protobuf, in a fixed order.
-func kinds() []kind {
+// Every kind that can be sent as protobuf, in a fixed order, and the scheme that knows them.
+func kinds() ([]kind, *runtime.Scheme) {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		scheme.AddToScheme,
@@ -119,5 +123,5 @@ func kinds() []kind {
 		}
 		return a.Kind < b.Kind
 	})
-	return all
+	return all, s
 }
