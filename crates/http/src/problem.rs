@@ -58,6 +58,8 @@ pub(crate) enum Told {
     Call(#[from] CallError),
     #[error("who asks is what the token says: Impersonate-* is not the client's to say")]
     Impersonation,
+    #[error("the cluster does not let you act as whom Impersonate-* names")]
+    MayNotImpersonate,
     #[error("{0}")]
     Name(#[from] NameError),
     #[error("the message is refused")]
@@ -201,7 +203,7 @@ impl Told {
             Told::NoSession => "no_session",
             Told::Message { code, .. } => code,
             Told::Call(_) => "call",
-            Told::Impersonation => "impersonation",
+            Told::Impersonation | Told::MayNotImpersonate => "impersonation",
             Told::Name(_) => "name",
             Told::Coded => "coded",
             Told::Unmaskable => "unmaskable",
@@ -232,6 +234,7 @@ impl Told {
             Told::Upgrade
             | Told::Origin
             | Told::Impersonation
+            | Told::MayNotImpersonate
             | Told::Name(_)
             | Told::Denied { .. }
             | Told::Held { .. } => StatusCode::FORBIDDEN,

@@ -21,6 +21,7 @@ pub(super) struct Section {
     secrets_in_clear: bool,
     helm_releases_in_clear: bool,
     audit: Vec<AuditRule>,
+    impersonation: bool,
     proxied: bool,
     ephemeral_containers: bool,
 }
@@ -89,6 +90,7 @@ pub(super) fn kubernetes(
         user_prefix: own.user_prefix.clone(),
         group_prefix: own.group_prefix.clone(),
         levels,
+        impersonation: own.impersonation,
         proxied: own.proxied,
         ephemeral_containers: own.ephemeral_containers,
         ..Kubernetes::new(of_all)

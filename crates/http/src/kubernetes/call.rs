@@ -10,6 +10,7 @@ use mcp_wire::{Fields, Value, flatten, json};
 use policy::{Access, Action, Argument, Naming, Resource};
 use records::Text;
 
+use super::acting::Wanted;
 use super::review::Review;
 use super::{Kubernetes, Level, Levels, helm, secrets};
 
@@ -62,6 +63,8 @@ pub(super) struct Call {
     pub(super) attributes: Attributes,
     /// Of exec, attach and portforward.
     exec: Option<ExecOptions>,
+    /// Whom its client wants to act as.
+    pub(super) wanted: Option<Wanted>,
     /// How the cluster is asked for Helm's releases only, if that may be what is asked for.
     pub(super) for_releases: Option<String>,
     /// Its body; empty until it was read.
@@ -119,6 +122,7 @@ impl Call {
         Ok(Call {
             attributes,
             exec,
+            wanted: None,
             for_releases,
             body: Bytes::new(),
             decoded: None,
@@ -264,7 +268,15 @@ impl Call {
         let Attributes { subresource, verb, .. } = &self.attributes;
         let judgement = self.as_action(to_come, |action| {
             let operation = Cow::Owned(action.operation.to_owned());
-            session.judge(std::slice::from_ref(action), operation, self.class())
+            let wanted = self.wanted.as_ref().map(Wanted::resources).unwrap_or_default();
+            let write = |name| Resource { name, naming: Naming::Whole, access: Access::Write };
+            let others: Vec<Resource<'_>> = wanted.iter().map(|it| write(it.as_str())).collect();
+            let acting =
+                Action { resources: &others, ..Action::plain("impersonate", "impersonate") };
+            match others.is_empty() {
+                true => session.judge(std::slice::from_ref(action), operation, self.class()),
+                false => session.judge(&[action.clone(), acting], operation, self.class()),
+            }
         });
         if self.is_proxied() && !target.proxied {
             return judgement.forbid(
@@ -505,6 +517,9 @@ impl Call {
             say("resource", &it.resource);
             say("subresource", &it.subresource);
             say("name", &it.name);
+        }
+        if let Some(wanted) = &self.wanted {
+            say("acts_as", &wanted.resources().join(" "));
         }
         say("does", self.does().unwrap_or_default());
         say("field_manager", it.field_manager.as_deref().unwrap_or_default());

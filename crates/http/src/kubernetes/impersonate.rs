@@ -14,9 +14,9 @@ const GROUP: HeaderName = HeaderName::from_static("impersonate-group");
 const PREFIX: &str = "impersonate-";
 /// How names begin that are the cluster's own: no token may say them.
 const RESERVED: &str = "system:";
-/// How the names begin of what we say beside, as the cluster's audit log has it: a domain and a
-/// slash. In a field's name the slash is percent-encoded.
-const EXTRA: &str = "impersonate-extra-greffier.dev%2f";
+/// How the keys begin of what we say beside, as the cluster's audit log has them. In a field's name
+/// the slash is percent-encoded.
+pub(super) const DOMAIN: &str = "greffier.dev/";
 
 /// Why somebody can't be told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,8 +31,13 @@ pub(crate) enum NameError {
 
 /// Whether a client says who it wants to be: by us it is who its token says.
 pub(crate) fn is_asked(fields: &HeaderMap) -> bool {
+    fields.keys().any(is_one)
+}
+
+/// Whether a field says so.
+pub(super) fn is_one(name: &HeaderName) -> bool {
     // Some servers read `_` as `-`.
-    fields.keys().any(|name| name.as_str().replace('_', "-").starts_with(PREFIX))
+    name.as_str().replace('_', "-").starts_with(PREFIX)
 }
 
 /// Says who asks. The client's own words for it were refused before.
@@ -51,21 +56,75 @@ pub(crate) fn say(
     for group in &principal.groups {
         fields.append(GROUP, named(&target.group_prefix, principal, group)?);
     }
-    let mut beside = |name: &str, said: &str| -> Result<(), NameError> {
-        let name = HeaderName::from_bytes(format!("{EXTRA}{name}").as_bytes());
-        fields.append(name.map_err(|_| NameError::Unwritable)?, value(said)?);
-        Ok(())
-    };
-    beside("session", session)?;
-    beside("kind", principal.kind.as_str())?;
-    beside("issuer", &principal.issuer)?;
+    say_session(fields, principal, session)?;
     if !principal.on_behalf_of.is_empty() {
-        beside("actor", &principal.subject)?;
+        say_ours(fields, "actor", &principal.subject)?;
         for actor in principal.on_behalf_of.iter().rev().skip(1) {
-            beside("actor", &actor.subject)?;
+            say_ours(fields, "actor", &actor.subject)?;
         }
     }
     Ok(())
+}
+
+/// Says who asks of somebody who acts as another by the cluster's leave: the other is the user, and
+/// every one that acts is said beside.
+pub(super) fn say_actors(
+    fields: &mut HeaderMap,
+    principal: &Principal,
+    session: &str,
+) -> Result<(), NameError> {
+    say_session(fields, principal, session)?;
+    say_ours(fields, "actor", &principal.subject)?;
+    for actor in principal.on_behalf_of.iter().rev() {
+        say_ours(fields, "actor", &actor.subject)?;
+    }
+    Ok(())
+}
+
+/// Says a user in the words of the cluster.
+pub(super) fn say_user(
+    fields: &mut HeaderMap,
+    user: &str,
+    uid: Option<&str>,
+    groups: &[String],
+) -> Result<(), NameError> {
+    fields.insert(USER, value(user)?);
+    if let Some(uid) = uid {
+        fields.insert(UID, value(uid)?);
+    }
+    for group in groups {
+        fields.append(GROUP, value(group)?);
+    }
+    Ok(())
+}
+
+/// Says something of a user beside, under a key.
+pub(super) fn say_beside(fields: &mut HeaderMap, key: &str, said: &str) -> Result<(), NameError> {
+    let mut name = "impersonate-extra-".to_owned();
+    for byte in key.bytes() {
+        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            true => name.push(char::from(byte)),
+            false => name.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| NameError::Unwritable)?;
+    fields.append(name, value(said)?);
+    Ok(())
+}
+
+/// Where our record of it is, and whose token it was.
+fn say_session(
+    fields: &mut HeaderMap,
+    principal: &Principal,
+    session: &str,
+) -> Result<(), NameError> {
+    say_ours(fields, "session", session)?;
+    say_ours(fields, "kind", principal.kind.as_str())?;
+    say_ours(fields, "issuer", &principal.issuer)
+}
+
+fn say_ours(fields: &mut HeaderMap, name: &str, said: &str) -> Result<(), NameError> {
+    say_beside(fields, &format!("{DOMAIN}{name}"), said)
 }
 
 fn named(prefix: &str, principal: &Principal, name: &str) -> Result<HeaderValue, NameError> {

@@ -8,6 +8,7 @@
 //! Values of Secrets are masked in every answer that has some; what holds such a mask is not let
 //! back in.
 
+mod acting;
 mod call;
 mod helm;
 mod impersonate;
@@ -38,7 +39,9 @@ pub const PROTOCOL: &str = "kubernetes";
 
 /// The classes of calls. `discovery` shows what an API has; `read`, `write` and `delete` are what
 /// the verb does; `exec` runs something in a cluster, or speaks with what runs there: `exec`,
-/// `attach`, `portforward`, ephemeral containers, and `proxy`, by whatever method.
+/// `attach`, `portforward`, ephemeral containers, and `proxy`, by whatever method. Who acts as
+/// somebody else does a second thing, of class and operation `impersonate`, with resources
+/// `users/NAME`, `groups/NAME`, `serviceaccounts/NAMESPACE/NAME`, `uids/UID`, `userextras/KEY/VALUE`.
 ///
 /// A resource is `NAMESPACE/RESOURCE.GROUP/SUBRESOURCE`, as far as it has them: `prod/secrets`,
 /// `prod/deployments.apps/scale`, `nodes/proxy`; of a path that is no resource's, the path. A call
@@ -50,7 +53,7 @@ pub const PROTOCOL: &str = "kubernetes";
 /// `object.spec.replicas`. The flag `unread` says that there is an object that can't be read.
 pub const VOCABULARY: Vocabulary = Vocabulary {
     protocol: PROTOCOL,
-    classes: &["discovery", "read", "write", "delete", "exec", "unknown"],
+    classes: &["discovery", "read", "write", "delete", "exec", "impersonate", "unknown"],
     operations: &[],
     flags: &["dry-run", "watch", "follow", "tty", "stdin", "unread"],
     calls: false,
@@ -100,6 +103,9 @@ pub struct Kubernetes {
     pub group_prefix: String,
     /// How much of which calls is kept; none: all of every call.
     pub levels: Option<Levels>,
+    /// Whether clients may say whom they act as (`Impersonate-*`, `kubectl --as`), if rules let them
+    /// and the cluster's RBAC would.
+    pub impersonation: bool,
     /// Whether requests may be passed on to nodes, pods and services (`nodes/proxy` …): what they
     /// do there, the API server does not know, nor do we.
     pub proxied: bool,
@@ -118,6 +124,7 @@ impl Kubernetes {
             user_prefix: String::new(),
             group_prefix: String::new(),
             levels: None,
+            impersonation: false,
             proxied: false,
             ephemeral_containers: false,
         }

@@ -14,6 +14,7 @@ use masking::Policy;
 use records::Parameter;
 use terminal::frames;
 
+use super::acting::Wanted;
 use super::call::Call;
 use super::{Kubernetes, Level, Masks, Streams, impersonate, streams};
 use crate::body::{RequestBody, read_whole};
@@ -110,11 +111,19 @@ impl Connection {
         kubernetes: &Kubernetes,
         wish: Option<&Wish>,
     ) -> Result<(Call, HeaderMap), Told> {
-        if impersonate::is_asked(&parts.headers) {
+        if !kubernetes.impersonation && impersonate::is_asked(&parts.headers) {
             return Err(Told::Impersonation);
         }
         let mut impersonation = HeaderMap::new();
         impersonate::say(&mut impersonation, kubernetes, session.principal(), session.id())?;
+        let wanted = Wanted::take(&mut parts.headers)?;
+        if let Some(wanted) = &wanted {
+            let key = (self.inner.number, routed.at);
+            wanted.check(routed.target, key, &impersonation).await?;
+            impersonation.clear();
+            wanted.say(&mut impersonation)?;
+            impersonate::say_actors(&mut impersonation, session.principal(), session.id())?;
+        }
         forget_bearer(&mut parts.headers);
         // It would choose the name of the event in the cluster's own log.
         parts.headers.remove(AUDIT_ID);
@@ -123,6 +132,7 @@ impl Connection {
         }
         let (method, query) = (parts.method.as_str(), parts.uri.query());
         let mut call = Call::read(method, routed.path.as_str(), query, wish.is_some())?;
+        call.wanted = wanted;
         if wish.is_some() && !call.may_upgrade() {
             return Err(Told::Upgrade);
         }
