@@ -78,6 +78,18 @@ fn helm_s_releases_are_seen_where_other_secrets_are_not() {
         assert_eq!(said.contains(&in_release), seen, "{path}: {said}");
         assert!(!said.contains(&in_db) && said.ends_with("200"), "{path}: {said}");
     }
+    // Nor does a name: who makes one may have others fill it in (a service account's token).
+    let named = "sh.helm.release.v1.not.v1";
+    let literal = format!("--from-literal=password={SENTINEL}-db");
+    rig.direct(&["create", "secret", "generic", named, &literal]);
+    let said = rig.curl(&token, &[], &format!("{secrets}/{named}"));
+    assert!(!said.contains(&in_db) && said.ends_with("200"), "{said}");
+    // What answers a write is not read by Helm.
+    let label = r#"{"metadata":{"labels":{"a":"b"}}}"#;
+    let patch = ["-X", "PATCH", "-H", "Content-Type: application/merge-patch+json", "-d", label];
+    let said = rig.curl(&token, &patch, &format!("{secrets}/{release}"));
+    assert!(!said.contains(&in_release) && said.ends_with("200"), "{said}");
+    let label = "labelSelector=owner%3Dhelm";
     // It is a release by its type alone: a label does not make one of a Secret.
     let listed = rig.curl(&token, &[], &format!("{secrets}?{label}"));
     assert!(!listed.contains("\"name\":\"db\""), "{listed}");

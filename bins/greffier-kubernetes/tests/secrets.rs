@@ -222,6 +222,14 @@ fn patched(rig: &Rig, token: &str) {
         let said = rig.curl(token, &args, &format!("{db}?dryRun=All"));
         assert!(said.ends_with("403") && said.contains("kubernetes-patch"), "{steps}: {said}");
     }
+    // A patch is one for the server by what stands before the semicolon, whatever stands behind.
+    let steps = r#"[{"op":"copy","from":"/data/password","path":"/metadata/labels/x"}]"#;
+    for media in ["application/json-patch+json;\u{e9}", "application/json-patch+json; a=\u{ff}"] {
+        let media = format!("Content-Type: {media}");
+        let args = ["-X", "PATCH", "-H", media.as_str(), "-d", steps];
+        let said = rig.curl(token, &args, &format!("{db}?dryRun=All"));
+        assert!(said.ends_with("400") && said.contains("Content-Type"), "{said}");
+    }
     // What is wrong with an object may be said with all of it.
     let merge = "application/merge-patch+json";
     for (media, body, query, code) in [

@@ -19,6 +19,8 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::loaded::Serve;
 
+/// How long a shard waits, when its work is done, for what it left on threads beside it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Threads of a shard for what would block it: long analyses, the names of hosts.
 const BLOCKING_THREADS: usize = 16;
 /// The pause after an error of `accept` that more accepting would only repeat (no descriptors).
@@ -164,6 +166,8 @@ impl Shards {
                     shard(jobs, shutdown, cutting).await;
                 };
                 LocalSet::new().block_on(&runtime, serving);
+                // What it asked somebody else's program for may never end.
+                runtime.shutdown_timeout(LAST_WORDS);
             };
             let thread = std::thread::Builder::new().name(format!("shard-{number}"));
             let thread = thread.spawn(work)?;

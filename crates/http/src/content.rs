@@ -33,8 +33,46 @@ pub(crate) enum Content {
     Masked(Box<Masked>),
     /// They are messages of MCP.
     Mcp(Box<McpAnswer>),
+    /// What is masked in them depends on what they are, which their end tells.
+    Chosen(Box<Chosen>),
     /// The same as another, in a recording of frames: an upgrade was asked for, and not granted.
     Framed(Box<Content>),
+}
+
+/// The longest body that is held to see what it is, in bytes: objects of Kubernetes have 1.5 MiB.
+const MAX_HELD_BYTES: usize = 4 * 1024 * 1024;
+
+/// A body that is held until it is whole.
+pub(crate) struct Chosen {
+    held: Vec<u8>,
+    /// Whether it is to be treated as the second.
+    choose: fn(&[u8]) -> bool,
+    ways: [Content; 2],
+}
+
+impl Chosen {
+    fn push(&mut self, piece: &[u8]) -> Result<(), BodyError> {
+        if self.held.len() + piece.len() > MAX_HELD_BYTES {
+            return Err(BodyError::TooLarge);
+        }
+        self.held.extend_from_slice(piece);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Pair, BodyError> {
+        let held = std::mem::take(&mut self.held);
+        let [first, second] = &mut self.ways;
+        let way = match (self.choose)(&held) {
+            true => second,
+            false => first,
+        };
+        let pair = way.push(&held)?;
+        let mut pair = pair.unwrap_or_else(|| Pair { client: held.clone(), record: held });
+        let rest = way.finish()?;
+        pair.client.extend(rest.client);
+        pair.record.extend(rest.record);
+        Ok(pair)
+    }
 }
 
 /// What a piece became.
@@ -225,6 +263,11 @@ impl Content {
         }
     }
 
+    /// The first, or, for a body of which that is so, the second.
+    pub(crate) fn chosen(ways: [Content; 2], choose: fn(&[u8]) -> bool) -> Content {
+        Content::Chosen(Box::new(Chosen { held: Vec::new(), choose, ways }))
+    }
+
     /// The same, as part of a recording of frames.
     pub(crate) fn framed(self) -> Content {
         Content::Framed(Box::new(self))
@@ -240,6 +283,7 @@ impl Content {
                 Ok(Some(pair))
             }
             Content::Mcp(answer) => answer.push(piece).map(Some),
+            Content::Chosen(chosen) => chosen.push(piece).map(|()| Some(Pair::default())),
             Content::Framed(content) => {
                 let pair = content.push(piece)?;
                 let whole = || Pair { client: piece.to_vec(), record: piece.to_vec() };
@@ -255,6 +299,7 @@ impl Content {
             Content::AsIs => {}
             Content::Masked(masked) => masked.finish(&mut pair)?,
             Content::Mcp(answer) => return answer.finish(),
+            Content::Chosen(chosen) => return chosen.finish(),
             Content::Framed(content) => return content.finish().map(frame),
         }
         Ok(pair)
@@ -263,7 +308,7 @@ impl Content {
     /// What the record says of it beside.
     pub(crate) fn details(&self) -> Vec<(&'static str, String)> {
         match self {
-            Content::AsIs | Content::Masked(_) => Vec::new(),
+            Content::AsIs | Content::Masked(_) | Content::Chosen(_) => Vec::new(),
             Content::Mcp(answer) => answer.details(),
             Content::Framed(content) => content.details(),
         }
@@ -274,6 +319,12 @@ impl Content {
         match self {
             Content::AsIs => BTreeMap::new(),
             Content::Mcp(answer) => answer.counts(),
+            // One of them saw nothing.
+            Content::Chosen(chosen) => {
+                let mut counts = BTreeMap::new();
+                chosen.ways.iter().for_each(|way| counts.extend(way.counts()));
+                counts
+            }
             Content::Framed(content) => content.counts(),
             Content::Masked(masked) => {
                 record::counted(&masked.policy, &masked.masker.counts().client)

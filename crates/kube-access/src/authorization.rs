@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderValue};
@@ -23,6 +23,11 @@ pub const HELD: Duration = Duration::from_secs(10);
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long nothing is asked for after a failure.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a credential is used on while a newer one can't be had: less than is left of a plugin's
+/// token when it is asked again.
+pub const USED_ON: Duration = Duration::from_secs(50);
+/// How long a request waits for a newer one before it takes that.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why there is no credential at the moment: the operator's to mend. Never shows what a plugin or
 /// a file said.
@@ -44,12 +49,14 @@ struct Shared {
     /// Taken by who asks the source. A source that never answers keeps it, so that nobody asks
     /// a second time meanwhile.
     turn: Arc<Turn<Source>>,
-    last: Mutex<Option<Last>>,
+    last: Mutex<Last>,
 }
 
+/// What came of asking.
+#[derive(Default)]
 struct Last {
-    at: Instant,
-    value: Result<HeaderValue, AuthorizationError>,
+    good: Option<(Instant, HeaderValue)>,
+    failed: Option<(Instant, AuthorizationError)>,
 }
 
 impl fmt::Debug for Authorization {
@@ -60,14 +67,13 @@ impl fmt::Debug for Authorization {
 
 impl Authorization {
     pub(crate) fn new(source: Source) -> Self {
-        Authorization(Arc::new(Shared {
-            turn: Arc::new(Turn::new(source)),
-            last: Mutex::new(None),
-        }))
+        let turn = Arc::new(Turn::new(source));
+        Authorization(Arc::new(Shared { turn, last: Mutex::default() }))
     }
 
     /// The value of `Authorization` at present, marked as sensitive. A source (a file, a plugin) is
-    /// asked at most once at a time, and at most every [`HELD`].
+    /// asked at most once at a time, and at most every [`HELD`]. While it fails or takes its time,
+    /// what it said last is used on for [`USED_ON`].
     ///
     /// # Errors
     /// [`AuthorizationError`].
@@ -75,23 +81,45 @@ impl Authorization {
     /// # Panics
     /// Outside of a Tokio runtime.
     pub async fn current(&self) -> Result<HeaderValue, AuthorizationError> {
-        match self.0.held() {
-            Some(held) => held,
-            None => timeout(ASK_TIMEOUT, self.ask()).await.unwrap_or(Err(AuthorizationError::Slow)),
+        if let Some(value) = self.0.good(HELD) {
+            return Ok(value);
+        }
+        let used_on = self.0.good(HELD + USED_ON);
+        let asked = match self.0.failed() {
+            Some(error) => Err(error),
+            None => {
+                let most = if used_on.is_some() { PATIENCE } else { ASK_TIMEOUT };
+                timeout(most, self.ask()).await.unwrap_or(Err(AuthorizationError::Slow))
+            }
+        };
+        match (asked, used_on) {
+            (Ok(value), _) | (Err(_), Some(value)) => Ok(value),
+            (Err(error), None) => {
+                self.0.note(error);
+                Err(error)
+            }
         }
     }
 
     async fn ask(&self) -> Result<HeaderValue, AuthorizationError> {
         let mut source = self.0.turn.clone().lock_owned().await;
-        if let Some(held) = self.0.held() {
-            return held;
+        if let Some(value) = self.0.good(HELD) {
+            return Ok(value);
+        }
+        if let Some(error) = self.0.failed() {
+            return Err(error);
         }
         let shared = self.0.clone();
         // In a task of its own: who waits may leave, and the plugin runs on.
         let asked = tokio::spawn(async move {
             let value = source.ask().await;
-            let last = Last { at: Instant::now(), value: value.clone() };
-            *shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+            match &value {
+                Ok(value) => {
+                    let good = Some((Instant::now(), value.clone()));
+                    *shared.lock() = Last { good, failed: None };
+                }
+                Err(error) => shared.note(*error),
+            }
             value
         });
         asked.await.unwrap_or(Err(AuthorizationError::Failed))
@@ -99,11 +127,35 @@ impl Authorization {
 }
 
 impl Shared {
-    fn held(&self) -> Option<Result<HeaderValue, AuthorizationError>> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = last.as_ref()?;
-        let most = if last.value.is_ok() { HELD } else { RETRY_AFTER };
-        (last.at.elapsed() < most).then(|| last.value.clone())
+    fn lock(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What its source said last, if that is not older.
+    fn good(&self, most: Duration) -> Option<HeaderValue> {
+        let last = self.lock();
+        let (at, value) = last.good.as_ref()?;
+        (at.elapsed() < most).then(|| value.clone())
+    }
+
+    /// Why it is not asked at present.
+    fn failed(&self) -> Option<AuthorizationError> {
+        let (at, error) = self.lock().failed?;
+        let most = match error {
+            AuthorizationError::Failed => RETRY_AFTER,
+            AuthorizationError::Slow => ASK_TIMEOUT,
+        };
+        (at.elapsed() < most).then_some(error)
+    }
+
+    fn note(&self, error: AuthorizationError) {
+        let mut last = self.lock();
+        let now = Instant::now();
+        last.failed = match last.failed {
+            // It is the same failure, told to somebody else.
+            Some((at, told)) if told == error && at.elapsed() < RETRY_AFTER => Some((at, told)),
+            _ => Some((now, error)),
+        };
     }
 }
 

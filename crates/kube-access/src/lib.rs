@@ -22,11 +22,13 @@
 mod authorization;
 mod error;
 
-pub use authorization::{ASK_TIMEOUT, Authorization, AuthorizationError, HELD, RETRY_AFTER};
+pub use authorization::{
+    ASK_TIMEOUT, Authorization, AuthorizationError, HELD, RETRY_AFTER, USED_ON,
+};
 pub use error::AccessError;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use http::Uri;
 use kube::Config;
@@ -52,7 +54,7 @@ pub struct Access {
 
 impl Access {
     /// As a kubeconfig says, by its context of this name or by its current one. Relative paths in
-    /// it are relative to it. Blocks while a credential plugin runs.
+    /// it are relative to it. Blocks while a credential plugin runs, for [`ASK_TIMEOUT`] at most.
     ///
     /// # Errors
     /// [`AccessError`]: none shows what the file holds.
@@ -62,7 +64,12 @@ impl Access {
             kubeconfig.current_context = Some(context.to_owned());
         }
         check(&mut kubeconfig)?;
-        Access::of(Config::try_from(kubeconfig)?)
+        let config = Config::try_from(kubeconfig)?;
+        let plugin = config.auth_info.exec.as_ref().and_then(|it| it.command.clone());
+        // A plugin may never end: it keeps this thread then, and nobody else.
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || tell.send(Access::of(config)));
+        told.recv_timeout(ASK_TIMEOUT).unwrap_or(Err(AccessError::Credential { plugin }))
     }
 
     /// As a pod's environment and its service account's files say.

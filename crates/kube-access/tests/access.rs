@@ -131,6 +131,31 @@ async fn a_plugin_that_fails_is_told_without_what_it_printed() {
     assert_eq!(authorization.current().await.unwrap(), "Bearer old");
 }
 
+#[tokio::test]
+async fn a_plugin_that_hangs_holds_nobody_up_while_its_last_token_is_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let expired = credential("last", "2026-01-01T00:00:00Z");
+    let hang = format!(
+        "cd {0}\ntest -e hanging && echo $$ > pid && exec sleep 60\n{expired}",
+        folder.path().display()
+    );
+    let user = plugin(folder.path(), &hang);
+    let access = Access::of_kubeconfig(&kubeconfig(folder.path(), &user, ""), None).unwrap();
+    let authorization = access.authorization.unwrap();
+    assert_eq!(authorization.current().await.unwrap(), "Bearer last");
+    fs::write(folder.path().join("hanging"), "").unwrap();
+    let asked = runs(folder.path());
+    tokio::time::sleep(kube_access::HELD).await;
+    let begun = std::time::Instant::now();
+    for _ in 0..3 {
+        assert_eq!(authorization.current().await.unwrap(), "Bearer last");
+    }
+    assert!(begun.elapsed() < kube_access::ASK_TIMEOUT, "{:?}", begun.elapsed());
+    assert_eq!(runs(folder.path()), asked + 1, "one hangs, and no other is begun");
+    let pid = fs::read_to_string(folder.path().join("pid")).unwrap();
+    assert!(std::process::Command::new("kill").arg(pid.trim()).status().unwrap().success());
+}
+
 #[test]
 fn what_is_not_followed_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -141,7 +141,10 @@ impl Call {
             Some(Err(_)) | None => None,
         };
         self.body = body;
-        self.tree = json::parse(self.readable(), json::Limits::default()).ok();
+        let is_yaml = media.to_ascii_lowercase().contains("yaml");
+        let same = !is_yaml || is_the_same_in_yaml(&self.body);
+        let tree = || json::parse(self.readable(), json::Limits::default()).ok();
+        self.tree = same.then(tree).flatten();
     }
 
     /// Its body, in JSON if it came as protobuf that can be read.
@@ -291,7 +294,9 @@ impl Call {
                 "containers may not be put into running pods here",
             );
         }
-        if self.is_secret() && self.form == Form::JsonPatch && !self.is_plain() {
+        let steps = matches!(self.tree, Some(Value::Array(_)));
+        let patched = steps || self.form == Form::JsonPatch;
+        if self.is_secret() && patched && !self.is_plain() {
             return judgement.forbid(
                 "kubernetes-patch",
                 "a JSON patch of a Secret may add, replace and remove: copy, move and test tell \
@@ -348,7 +353,7 @@ impl Call {
     }
 
     /// Whether there is something to be written that can't be read.
-    fn is_unread(&self) -> bool {
+    pub(super) fn is_unread(&self) -> bool {
         let understood = self.object().is_some() || self.json_patch().is_some();
         !understood && !self.body.is_empty() && !self.attributes.is_self_review()
     }
@@ -426,7 +431,7 @@ impl Call {
             ("follow", it.follows_logs()),
             ("tty", exec(|it| it.tty)),
             ("stdin", exec(|it| it.stdin)),
-            ("unread", self.is_unread()),
+            ("unread", self.is_unread() || self.does().unsure),
         ]
         .into_iter()
         .filter_map(|(flag, set)| set.then_some(flag))
@@ -443,11 +448,12 @@ impl Call {
             say("attribute.group", &it.group);
             say("attribute.version", &it.version);
             say("attribute.subresource", &it.subresource);
-            match self.does() {
-                Some(does) => say("attribute.does", does),
-                // Any, for all that can be read of it.
-                None if self.is_unread() => unread.push("attribute.does".into()),
-                None => {}
+            let does = self.does();
+            for word in does.words {
+                say("attribute.does", word);
+            }
+            if does.unsure {
+                unread.push("attribute.does".into());
             }
             match self.name(tree) {
                 Some(name) => say("attribute.name", name),
@@ -521,10 +527,17 @@ impl Call {
         if let Some(wanted) = &self.wanted {
             say("acts_as", &wanted.resources().join(" "));
         }
-        say("does", self.does().unwrap_or_default());
+        say("does", &self.does().words.join(" "));
         say("field_manager", it.field_manager.as_deref().unwrap_or_default());
         say("dry_run", if self.flags().contains(&"dry-run") { "All" } else { "" });
     }
+}
+
+/// Whether what is JSON says the same to who reads it as YAML: some of the breaks of lines that only
+/// YAML knows (1.1, 4.2: U+0085, U+2028, U+2029) may stand in JSON's strings.
+fn is_the_same_in_yaml(body: &[u8]) -> bool {
+    let breaks = ["\u{85}", "\u{2028}", "\u{2029}"];
+    !breaks.iter().any(|it| memchr::memmem::find(body, it.as_bytes()).is_some())
 }
 
 /// Whether a resource is one of Kubernetes' own that are in no namespace.

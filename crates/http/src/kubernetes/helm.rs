@@ -1,9 +1,9 @@
 //! Helm's releases, which are Secrets: where they may be seen though others are masked.
 //!
-//! What answers a call with nothing but releases is told from the call alone. One is asked for by
-//! its name, which nobody can give to a Secret that is there; many are asked for by a label, which
-//! anybody may put on any Secret, so the cluster is asked for those of the type of releases only,
-//! which nobody can change (`type` is immutable).
+//! Many are asked for by a label, which anybody may put on any Secret, so the cluster is asked for
+//! those of the type of releases only, which nobody can change (`type` is immutable). One is asked
+//! for by its name, which anybody may give to a new one that others fill in, so its answer is held
+//! until its type is read. What answers a write stays masked: Helm does not read it.
 
 use kubernetes_wire::Attributes;
 
@@ -11,6 +11,8 @@ use super::call::Call;
 
 /// How names of releases begin (Helm's `storage`).
 const NAME: &str = "sh.helm.release.v1.";
+/// What releases are, as their `type` says.
+const TYPE: &str = "helm.sh/release.v1";
 /// By which Helm finds its own.
 const LABEL: &str = "owner=helm";
 /// What is asked for besides: releases and nothing else.
@@ -18,26 +20,45 @@ const ONLY: &str = "type%3Dhelm.sh%2Frelease.v1";
 /// The parameter that says so.
 const SELECTOR: &str = "fieldSelector";
 
+/// Which releases a call reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Releases {
+    /// Many, once [`for_releases`] is what is asked: nothing else is in the answer.
+    Many,
+    /// One, if the answer is one.
+    One,
+}
+
 impl Call {
-    /// Whether it is about Helm's releases, and nothing else once [`for_releases`] is what is asked.
-    pub(super) fn is_of_releases(&self) -> bool {
+    /// Which releases it reads, if it reads some and perhaps nothing else.
+    pub(super) fn releases(&self) -> Option<Releases> {
         let it = &self.attributes;
-        if !(it.is_resource && it.resource == "secrets" && it.subresource.is_empty()) {
-            return false;
+        let of_secrets = it.is_resource && it.group.is_empty() && it.resource == "secrets";
+        if !of_secrets || !it.subresource.is_empty() {
+            return None;
         }
         match it.verb.as_str() {
-            "list" | "watch" => self.for_releases.is_some(),
-            "get" | "update" | "patch" | "delete" => it.name.starts_with(NAME),
-            "create" => self.name(self.object()).is_some_and(|it| it.starts_with(NAME)),
-            _ => false,
+            "list" | "watch" => self.for_releases.as_ref().map(|_| Releases::Many),
+            "get" if it.name.starts_with(NAME) => Some(Releases::One),
+            _ => None,
         }
     }
+}
+
+/// Whether an answer is a release, whole and nothing else.
+pub(crate) fn is_release(answer: &[u8]) -> bool {
+    let answer: Option<serde_json::Value> = serde_json::from_slice(answer).ok();
+    let is = |name: &str, wanted: &str| {
+        answer.as_ref().and_then(|it| it.get(name)).and_then(|it| it.as_str()) == Some(wanted)
+    };
+    is("apiVersion", "v1") && is("kind", "Secret") && is("type", TYPE)
 }
 
 /// The query by which the cluster is asked for releases only, for a call that asks for many by
 /// their label. None: it does not, or its query has names that can't be told apart.
 pub(super) fn for_releases(call: &Attributes, query: Option<&str>) -> Option<String> {
-    if !matches!(call.verb.as_str(), "list" | "watch") || call.resource != "secrets" {
+    let many = matches!(call.verb.as_str(), "list" | "watch");
+    if !many || !call.group.is_empty() || call.resource != "secrets" {
         return None;
     }
     if !call.label_selector.split(',').any(|word| word.trim() == LABEL) {
@@ -74,26 +95,44 @@ mod tests {
     }
 
     #[test]
-    fn only_what_answers_with_releases_is_of_releases() {
+    fn only_what_reads_releases_may_show_some() {
         let secrets = "/api/v1/namespaces/x/secrets";
         let one = &format!("{secrets}/sh.helm.release.v1.web.v1");
+        let (many, of_one) = (Some(Releases::Many), Some(Releases::One));
         for (method, path, query, wanted) in [
-            ("GET", secrets, "labelSelector=owner%3Dhelm%2Cname%3Dweb", true),
-            ("GET", secrets, "labelSelector=name%3Dweb,owner%3Dhelm&watch=1", true),
-            ("GET", secrets, "labelSelector=owner%3Dhelmet", false),
-            ("GET", secrets, "labelSelector=owner%21%3Dhelm", false),
-            ("GET", secrets, "", false),
-            ("GET", one, "", true),
-            ("DELETE", one, "", true),
-            ("DELETE", secrets, "labelSelector=owner%3Dhelm", false),
-            ("GET", "/api/v1/namespaces/x/secrets/db", "", false),
-            ("GET", "/api/v1/namespaces/x/configmaps/sh.helm.release.v1.web.v1", "", false),
+            ("GET", secrets, "labelSelector=owner%3Dhelm%2Cname%3Dweb", many),
+            ("GET", secrets, "labelSelector=name%3Dweb,owner%3Dhelm&watch=1", many),
+            ("GET", secrets, "labelSelector=owner%3Dhelmet", None),
+            ("GET", secrets, "labelSelector=owner%21%3Dhelm", None),
+            ("GET", secrets, "", None),
+            ("GET", one, "", of_one),
+            ("DELETE", one, "", None),
+            ("PUT", one, "", None),
+            ("PATCH", one, "", None),
+            ("DELETE", secrets, "labelSelector=owner%3Dhelm", None),
+            ("GET", "/api/v1/namespaces/x/secrets/db", "", None),
+            ("GET", "/api/v1/namespaces/x/configmaps/sh.helm.release.v1.web.v1", "", None),
+            ("GET", "/apis/x.io/v1/namespaces/x/secrets", "labelSelector=owner%3Dhelm", None),
+            ("GET", "/apis/x.io/v1/namespaces/x/secrets/sh.helm.release.v1.a", "", None),
         ] {
-            assert_eq!(
-                call(method, path, query).is_of_releases(),
-                wanted,
-                "{method} {path}?{query}"
-            );
+            assert_eq!(call(method, path, query).releases(), wanted, "{method} {path}?{query}");
+        }
+    }
+
+    #[test]
+    fn a_release_is_one_by_its_type() {
+        for (answer, wanted) in [
+            (r#"{"kind":"Secret","apiVersion":"v1","type":"helm.sh/release.v1"}"#, true),
+            (r#"{"kind":"Secret","apiVersion":"v1","type":"Opaque"}"#, false),
+            (r#"{"kind":"Secret","apiVersion":"v1","x":{"type":"helm.sh/release.v1"}}"#, false),
+            (
+                r#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","type":"helm.sh/release.v1"}"#,
+                false,
+            ),
+            (r#"{"kind":"Secret","apiVersion":"v1","type":"helm.sh/release.v1"} x"#, false),
+            ("", false),
+        ] {
+            assert_eq!(is_release(answer.as_bytes()), wanted, "{answer}");
         }
     }
 
@@ -117,7 +156,7 @@ mod tests {
         ] {
             let call = call("GET", "/api/v1/namespaces/x/secrets", &query);
             assert_eq!(call.for_releases, wanted, "{query}");
-            assert_eq!(call.is_of_releases(), wanted.is_some());
+            assert_eq!(call.releases().is_some(), wanted.is_some());
         }
     }
 }

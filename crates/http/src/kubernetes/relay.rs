@@ -16,9 +16,10 @@ use terminal::frames;
 
 use super::acting::Wanted;
 use super::call::Call;
-use super::{Kubernetes, Level, Masks, Streams, impersonate, streams};
+use super::helm::{Releases, is_release};
+use super::{Kubernetes, Level, Streams, impersonate, streams};
 use crate::body::{RequestBody, read_whole};
-use crate::content::{Content, Kept, is_coded};
+use crate::content::{Content, Kept, ask_uncoded, is_coded};
 use crate::problem::Told;
 use crate::record;
 use crate::relay::{Begun, Connection, Dialect, Routed};
@@ -44,6 +45,8 @@ pub(crate) struct Answers {
     pub(crate) masking: Arc<Policy>,
     /// What is looked for in an error that may repeat the object.
     errors: Option<Arc<Policy>>,
+    /// What is looked for in it if it is one of Helm's releases, which may be seen.
+    release: Option<Arc<Policy>>,
     /// Whether it has values of Secrets.
     secret: bool,
     /// Whether it is a sequence of events.
@@ -83,7 +86,11 @@ impl Connection {
             return Err(answer_review(running, call.readable(), &rule).await);
         }
         let answers = Answers {
-            errors: call.is_secret().then(|| masks(&call, kubernetes).errors.clone()),
+            errors: call.is_secret().then(|| kubernetes.masks.errors.clone()),
+            release: match (&kubernetes.releases, call.releases()) {
+                (Some(seen), Some(Releases::One)) => Some(seen.secrets.clone()),
+                _ => None,
+            },
             secret: call.is_secret() || call.is_token(),
             sequence: call.attributes.watches(),
             silent: call.attributes.watches() || call.attributes.follows_logs(),
@@ -93,6 +100,9 @@ impl Connection {
         };
         if call.attributes.is_resource && !call.is_proxied() {
             ask_for_json(&mut parts.headers, answers.secret);
+        }
+        if answers.release.is_some() {
+            ask_uncoded(&mut parts.headers);
         }
         if kubernetes.releases.is_some() {
             narrow(&call, parts)?;
@@ -146,7 +156,7 @@ impl Connection {
         if wish.is_some() {
             parts.headers.remove(header::CONTENT_LENGTH);
         } else {
-            let media = parts.headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+            let media = content_type(&parts.headers)?;
             call.take(read_whole(unread, MAX_OBJECT_BYTES).await?.into(), media);
         }
         Ok((call, impersonation))
@@ -264,7 +274,12 @@ impl Answers {
             Some(errors) if !status.is_success() && !by_name.contains(&status) => errors,
             _ => &self.masking,
         };
-        Content::of_kind(masking, status, fields, &kind)
+        let Some(release) = self.release.as_ref().filter(|_| status.is_success()) else {
+            return Content::of_kind(masking, status, fields, &kind);
+        };
+        let ways = [masking, release].map(|it| Content::of_kind(it, status, fields, &kind));
+        let [masked, seen] = ways;
+        Ok(Content::chosen([masked?, seen?], is_release))
     }
 }
 
@@ -295,6 +310,16 @@ async fn answer_review(running: Shared, review: &[u8], rule: &str) -> Told {
     }
 }
 
+/// What a body says that it is, if all who read that read the same.
+fn content_type(fields: &HeaderMap) -> Result<Option<&str>, Told> {
+    let mut all = fields.get_all(header::CONTENT_TYPE).iter();
+    let (first, None) = (all.next(), all.next()) else {
+        return Err(Told::BadRequest("there is more than one Content-Type"));
+    };
+    let text = first.map(|it| it.to_str().map_err(|_| ())).transpose();
+    text.map_err(|()| Told::BadRequest("Content-Type must be visible ASCII"))
+}
+
 /// Asks the cluster for Helm's releases only, where those may be seen and others may not.
 fn narrow(call: &Call, parts: &mut Parts) -> Result<(), Told> {
     let Some(query) = &call.for_releases else { return Ok(()) };
@@ -306,16 +331,13 @@ fn narrow(call: &Call, parts: &mut Parts) -> Result<(), Told> {
     Ok(())
 }
 
-/// What is masked where there are Secrets.
-fn masks<'a>(call: &Call, target: &'a Kubernetes) -> &'a Masks {
-    let releases = target.releases.as_ref();
-    releases.filter(|_| call.is_of_releases()).unwrap_or(&target.masks)
-}
-
 /// What is looked for in a call's object and its answer.
 fn masking<'a>(call: &Call, target: &'a Kubernetes, session: &'a Session) -> &'a Arc<Policy> {
     match (call.is_secret(), call.is_token()) {
-        (true, _) => &masks(call, target).secrets,
+        (true, _) => match (&target.releases, call.releases()) {
+            (Some(seen), Some(Releases::Many)) => &seen.secrets,
+            _ => &target.masks.secrets,
+        },
         (false, true) => &target.masks.tokens,
         (false, false) => &session.target().masking,
     }
@@ -436,6 +458,22 @@ mod tests {
         assert!(silent.is_empty());
         ask_for_json(&mut silent, true);
         assert_eq!(silent[header::ACCEPT], "application/json");
+    }
+
+    #[test]
+    fn a_body_is_what_one_field_says_in_ascii() {
+        let of = |values: &[&[u8]]| {
+            let mut fields = HeaderMap::new();
+            for value in values {
+                fields.append(header::CONTENT_TYPE, HeaderValue::from_bytes(value).unwrap());
+            }
+            content_type(&fields).map(|it| it.map(str::to_owned)).ok()
+        };
+        assert_eq!(of(&[]), Some(None));
+        assert_eq!(of(&[b"application/json"]), Some(Some("application/json".to_owned())));
+        // A server looks at what stands before the semicolon alone.
+        assert_eq!(of(&[b"application/json-patch+json;\xff"]), None);
+        assert_eq!(of(&[b"application/json", b"application/json-patch+json"]), None);
     }
 
     #[test]
