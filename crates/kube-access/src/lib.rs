@@ -68,7 +68,7 @@ impl Access {
         let plugin = config.auth_info.exec.as_ref().and_then(|it| it.command.clone());
         // A plugin may never end: it keeps this thread then, and nobody else.
         let (tell, told) = mpsc::channel();
-        std::thread::spawn(move || tell.send(Access::of(config)));
+        std::thread::spawn(move || drop(tell.send(Access::of(config))));
         told.recv_timeout(ASK_TIMEOUT).unwrap_or(Err(AccessError::Credential { plugin }))
     }
 

@@ -278,7 +278,7 @@ impl Call {
                 Action { resources: &others, ..Action::plain("impersonate", "impersonate") };
             match others.is_empty() {
                 true => session.judge(std::slice::from_ref(action), operation, self.class()),
-                false => session.judge(&[action.clone(), acting], operation, self.class()),
+                false => session.judge(&[*action, acting], operation, self.class()),
             }
         });
         if self.is_proxied() && !target.proxied {
