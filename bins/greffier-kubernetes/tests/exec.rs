@@ -207,7 +207,9 @@ fn a_port_is_forwarded_and_logs_are_followed() {
     for command in forwarded {
         assert_eq!(command["class"], "exec");
         assert!(!String::from_utf8_lossy(&record.answer(command)).contains("from the pod"));
-        assert!(record.response(command)["bytes"].as_u64().unwrap() > 0);
+        let outcome = record.response(command);
+        assert!(outcome["bytes"].as_u64().unwrap() > 0);
+        assert_eq!(outcome["details"]["ports"], port.to_string(), "{outcome}");
     }
     let followed = record.commands("/pods/web/log?");
     let last = followed.last().unwrap();

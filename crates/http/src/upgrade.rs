@@ -267,13 +267,19 @@ impl Recorder<'_> {
     /// run on.
     fn outcome(&self) -> (&'static str, &'static str) {
         match &*self.streams.borrow() {
-            Some(streams) if streams.exit().is_none() => ("lost", "closed"),
+            Some(streams) if streams.ports().is_none() && streams.exit().is_none() => {
+                ("lost", "closed")
+            }
             Some(_) | None => ("ok", "closed"),
         }
     }
 
     /// How it ended.
     fn end(&self) {
+        let ports = self.streams.borrow().as_ref().and_then(Streams::ports);
+        if let Some(ports) = ports.filter(|it| !it.is_empty()) {
+            self.running.borrow_mut().detail("ports", ports);
+        }
         let exit = self.streams.borrow().as_ref().and_then(Streams::exit);
         let Some(exit) = exit else { return };
         let frames = self.frames(&[(Kind::Exit, exit.clone().into_bytes())]);

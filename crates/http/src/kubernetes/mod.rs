@@ -14,6 +14,7 @@ mod helm;
 mod impersonate;
 mod levels;
 mod operations;
+mod ports;
 mod refusal;
 mod relay;
 mod review;

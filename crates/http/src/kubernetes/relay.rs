@@ -55,6 +55,8 @@ pub(crate) struct Answers {
     pub(crate) silent: bool,
     /// Whether what crosses after an upgrade is the streams of a command.
     has_streams: bool,
+    /// Whether it is connections to ports.
+    forwards_ports: bool,
     /// The caller.
     impersonation: HeaderMap,
 }
@@ -96,6 +98,7 @@ impl Connection {
             silent: call.attributes.watches() || call.attributes.follows_logs(),
             masking,
             has_streams: call.has_streams(),
+            forwards_ports: call.forwards_ports(),
             impersonation,
         };
         if call.attributes.is_resource && !call.is_proxied() {
@@ -242,6 +245,9 @@ impl Answers {
     /// What takes apart what crosses after an upgrade that was granted by an answer with these
     /// fields, if it is to be.
     pub(crate) fn streams(&self, next: Next, fields: &HeaderMap) -> Result<Option<Streams>, Told> {
+        if self.forwards_ports {
+            return Ok(Streams::of_ports(next, fields));
+        }
         if !self.has_streams {
             return Ok(None);
         }

@@ -17,6 +17,7 @@ use kubernetes_wire::streams::{
 use masking::{Policy, Sink};
 use terminal::frames::Kind;
 
+use super::ports::Ports;
 use crate::upgrade::Next;
 
 /// Why what crosses can't be taken apart: the fault of whoever sent it.
@@ -40,6 +41,8 @@ pub(crate) struct Streams {
 enum Framing {
     WebSocket(Box<[Way; 2]>),
     Spdy(Box<Spdy>),
+    /// No streams of a command: connections to ports.
+    Ports(Box<Ports>),
 }
 
 /// One direction of a WebSocket.
@@ -104,11 +107,33 @@ impl Streams {
         Some(Streams { framing, said })
     }
 
+    /// For a connection to ports, if it says which.
+    pub(crate) fn of_ports(next: Next, fields: &HeaderMap) -> Option<Streams> {
+        let framing = Framing::Ports(Box::new(Ports::of(next, fields)?));
+        let said = Said { policy: None, exit: ExitStatus::default(), sizes: Sizes::default() };
+        Some(Streams { framing, said })
+    }
+
+    /// Which ports were reached, of a connection to ports.
+    pub(crate) fn ports(&self) -> Option<String> {
+        match &self.framing {
+            Framing::Ports(ports) => Some(ports.said()),
+            Framing::WebSocket(_) | Framing::Spdy(_) => None,
+        }
+    }
+
     /// Takes what one side sent; its parts, in order.
     pub(crate) fn take(&mut self, from: Side, bytes: &[u8]) -> Result<Vec<Part>, Garbled> {
         let Streams { framing, said } = self;
         let (mut parts, mut wrong) = (Vec::new(), None);
         match framing {
+            Framing::Ports(ports) => {
+                if from == Side::Client {
+                    ports.take(bytes)?;
+                }
+                let kind = if from == Side::Client { Kind::Input } else { Kind::Output };
+                return Ok(vec![(kind, bytes.to_vec())]);
+            }
             Framing::WebSocket(ways) => {
                 let [client, server] = &mut **ways;
                 let way = if from == Side::Client { client } else { server };
