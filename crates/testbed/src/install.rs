@@ -48,12 +48,14 @@ pub(crate) fn recipe(folder: &str, files: &[&str]) -> Result<String, Error> {
     Ok(all)
 }
 
-/// Copies the named files of an assets folder to `to`.
+/// Copies the named files of an assets folder to `to`, with the folders below it that they are in.
 pub(crate) fn copy(folder: &str, files: &[&str], to: &Path) -> Result<(), Error> {
     for file in files {
         let from = assets().join(folder).join(file);
         let fail = |e| Error::failed(format!("copying {}", from.display()), e);
-        fs::copy(&from, to.join(file)).map_err(fail)?;
+        let to = to.join(file);
+        to.parent().map_or(Ok(()), fs::create_dir_all).map_err(fail)?;
+        fs::copy(&from, to).map_err(fail)?;
     }
     Ok(())
 }

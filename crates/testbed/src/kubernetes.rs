@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::dirs::{Account, server_dir, spare_port};
-use crate::kubernetes_build::{Programs, kubelet};
+use crate::kubernetes_build::{Programs, informer, kubelet};
 use crate::process::{Server, Stop, output};
 use crate::tls::Authority;
 use crate::{Error, install};
@@ -30,7 +30,8 @@ const FIRST_LOG: &str = "line 1\nline 2\nline 3\n";
 /// in no group and may only act for others (`impersonate` users, groups, uids and extra fields).
 /// In the namespace `default`, `alice@example.com` and the group `devs` may work with ConfigMaps,
 /// Secrets, pods and deployments, and use pods' logs, exec, attach and port-forward;
-/// `bob@example.com` may do nothing. Those two have no token: somebody acts for them.
+/// `olga@example.com` may empty nodes; `bob@example.com` may do nothing. Those have no token:
+/// somebody acts for them.
 ///
 /// There are no controllers, no scheduler, and no node but that of [`Cluster::start_node`].
 pub struct Cluster {
@@ -309,6 +310,17 @@ pub fn kubernetes_python() -> Result<Command, Error> {
     let mut python = Command::new(install::python(folder)?.join("python"));
     python.arg("-B").arg(install::assets().join(folder).join("client.py"));
     Ok(python)
+}
+
+/// The official client for Go, as controllers use it: creates a ConfigMap and a pod, then
+/// prints as JSON lines what its informer on ConfigMaps of the namespace `default` is told, until a
+/// ConfigMap `end` is added. To be given `KUBECONFIG`, and as arguments how many seconds it runs at
+/// most, `json` or `protobuf`, and how many seconds a watch lasts (0: as the client chooses).
+///
+/// # Errors
+/// [`Error::Missing`] without Go; [`Error::Failed`] if it can't be built.
+pub fn kubernetes_informer() -> Result<Command, Error> {
+    informer().map(Command::new)
 }
 
 /// An etcd that serves one API server, and its URL.

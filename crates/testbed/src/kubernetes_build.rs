@@ -56,6 +56,13 @@ pub(crate) fn kubelet() -> Result<PathBuf, Error> {
     Ok(bin.join("kubelet"))
 }
 
+/// The program with an informer, built once.
+pub(crate) fn informer() -> Result<PathBuf, Error> {
+    let files = ["go.mod", "go.sum", "informer/main.go"];
+    let bin = build("kubernetes-informer", &files, "./informer", |_| Ok(()))?;
+    Ok(bin.join("informer"))
+}
+
 /// Builds `packages` of the module into the folder `bin` of `cache/name`, and gives that folder.
 fn build(
     name: &str,

@@ -80,7 +80,7 @@ pub use grpc::{GrpcServer, grpc_client};
 pub use h2spec::{H2Cases, h2spec};
 pub use har::har_reader;
 pub use http::{HttpAnswer, get as http_get, post_form as http_post_form};
-pub use kubernetes::{Cluster, kubernetes_python};
+pub use kubernetes::{Cluster, kubernetes_informer, kubernetes_python};
 pub use mcp::{McpServer, mcp_client, mcp_plan_python, mcp_stdio};
 pub use mcp_node::{NodeServer, mcp_conformance, mcp_node_stdio, mcp_plan_node};
 pub use oidc::{OidcClient, OidcProvider};

@@ -7,6 +7,8 @@
     reason = "a rig that can't be set up fails its test"
 )]
 
+pub mod twins;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
