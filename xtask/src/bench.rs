@@ -2,9 +2,12 @@
 
 use crate::stage::{cargo, show, stage};
 
+/// What can be measured.
+const KNOWN: &str = "masking, audit, postgres, ssh, http or kubernetes";
+
 pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     let Some((name, rest)) = args.split_first() else {
-        return Err("bench what? masking, audit, postgres, ssh or http".to_owned());
+        return Err(format!("bench what? {KNOWN}"));
     };
     let what: &[&str] = match *name {
         "masking" => &["bench", "-p", "masking", "--"],
@@ -12,12 +15,10 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
         "postgres" => &["run", "--release", "-p", "benches", "--bin", "bench-postgres", "--"],
         "ssh" => &["run", "--release", "-p", "benches", "--bin", "bench-ssh", "--"],
         "http" => &["run", "--release", "-p", "benches", "--bin", "bench-http", "--"],
-        other => {
-            let known = "masking, audit, postgres, ssh or http";
-            return Err(format!("no bench is named {other:?}: {known}"));
-        }
+        "kubernetes" => &["run", "--release", "-p", "benches", "--bin", "bench-kubernetes", "--"],
+        other => return Err(format!("no bench is named {other:?}: {KNOWN}")),
     };
-    if let "postgres" | "ssh" | "http" = *name {
+    if let "postgres" | "ssh" | "http" | "kubernetes" = *name {
         crate::packages::ensure()?;
         // What is measured must be built as it is shipped.
         let (mut build, binary) = (cargo(), format!("greffier-{name}"));

@@ -43,6 +43,8 @@ Tasks
                       audit      durable entries a second, against a bare loop
                       postgres   proxy against direct, bare relay, PgBouncer
                       ssh        proxy against direct, bare relay, ProxyJump
+                      http       proxy against direct, bare relay, nginx, HAProxy
+                      kubernetes proxy against direct and kubectl proxy
                     Options after the name go to that bench.
   fuzz [--minutes N] [--target NAME]
                     Run every fuzz target (or one) for N minutes (default 10),

@@ -68,6 +68,18 @@ impl Cluster {
     /// [`Error::Missing`] without Go and without such a folder, or without `openssl`;
     /// [`Error::Failed`] when something can't be built or does not get ready.
     pub fn start() -> Result<Self, Error> {
+        Self::launch(true)
+    }
+
+    /// [`Cluster::start`] without an audit log, which would be a good part of what is measured.
+    ///
+    /// # Errors
+    /// As its.
+    pub fn without_audit_log() -> Result<Self, Error> {
+        Self::launch(false)
+    }
+
+    fn launch(audited: bool) -> Result<Self, Error> {
         let programs = Programs::find()?;
         let (etcd, etcd_url) = start_etcd(&programs)?;
         let dir = server_dir("kube-apiserver-", Account::Ours)?;
@@ -82,6 +94,9 @@ impl Cluster {
         let authority = Authority::new(dir.path())?;
         let mut command = Command::new(&programs.apiserver);
         apiserver(&mut command, dir.path(), &authority)?;
+        if audited {
+            audit(&mut command, dir.path());
+        }
         command.arg(format!("--etcd-servers={etcd_url}")).arg(format!("--secure-port={port}"));
         let mut apiserver = Server::new("kube-apiserver", dir, Stop::Kill);
         apiserver.spawn(command, Account::Ours)?;
@@ -358,8 +373,6 @@ fn apiserver(c: &mut Command, dir: &Path, authority: &Authority) -> Result<(), E
     file("kubelet-client-key", &to_kubelets.key);
     file("kubelet-certificate-authority", &authority.certificate());
     file("token-auth-file", &dir.join("tokens.csv"));
-    file("audit-policy-file", &install::assets().join("kubernetes/audit-policy.yaml"));
-    file("audit-log-path", &dir.join("audit.log"));
     c.args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"]);
     // An address of the loopback is no valid endpoint of a service.
     c.args(["--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.96.0.0/16"]);
@@ -367,9 +380,16 @@ fn apiserver(c: &mut Command, dir: &Path, authority: &Authority) -> Result<(), E
     c.args(["--authorization-mode=Node,RBAC", "--kubelet-preferred-address-types=InternalIP"]);
     // No controller makes the accounts that it would demand of pods.
     c.args(["--disable-admission-plugins=ServiceAccount"]);
+    Ok(())
+}
+
+/// What the API server must be told so that it writes `audit.log` in `dir`.
+fn audit(c: &mut Command, dir: &Path) {
+    let policy = install::assets().join("kubernetes/audit-policy.yaml");
+    c.arg(format!("--audit-policy-file={}", policy.display()));
+    c.arg(format!("--audit-log-path={}", dir.join("audit.log").display()));
     // An event is in the file before the request goes on; the file is never put aside.
     c.args(["--audit-log-mode=blocking", "--audit-log-maxsize=100000"]);
-    Ok(())
 }
 
 /// The node whose kubelet listens on `port`, and the pod on it.
