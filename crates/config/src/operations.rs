@@ -84,6 +84,7 @@ pub(crate) fn kinds(
 
 /// The rules for masking, and what they were made of.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "only HTTP puts rules before them"))]
 pub(crate) struct Masking {
     pub(crate) policy: Arc<masking::Policy>,
     pub(crate) config: masking::Config,

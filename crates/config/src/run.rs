@@ -14,8 +14,9 @@ use crate::serve::{Drained, Handler, Listening, Stop, idle, serve};
 const PUBLISHING_THREADS: usize = 4;
 /// How long the store may take for the rest of the log at the end.
 const SEAL_LIMIT: Duration = Duration::from_secs(30);
-/// How long sessions get to tell their clients that nothing can be recorded any more.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long sessions get to tell their clients that nothing can be recorded any more, and threads to
+/// end what somebody else's program or disk holds up.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why the process ends with a failure.
 #[derive(Debug, thiserror::Error)]

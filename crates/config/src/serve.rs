@@ -18,9 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::loaded::Serve;
+use crate::run::LAST_WORDS;
 
-/// How long a shard waits, when its work is done, for what it left on threads beside it.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Threads of a shard for what would block it: long analyses, the names of hosts.
 const BLOCKING_THREADS: usize = 16;
 /// The pause after an error of `accept` that more accepting would only repeat (no descriptors).

@@ -266,6 +266,23 @@ async fn what_is_counted_is_not_kept() {
 }
 
 #[tokio::test]
+async fn what_nobody_wants_to_know_has_no_entry_and_is_counted() {
+    let rig = Rig::start().await;
+    let session = rig.session(RecordingLevel::Full).await;
+    let mut watch = submit(&session, Draft { keep: Keep::Nothing, ..Draft::default() });
+    watch.answer(b"12345").unwrap();
+    watch.release().unwrap();
+    finish(&mut watch).await;
+    for kind in ["command", "output", "response", "part"] {
+        assert!(rig.lines.of(kind).is_empty(), "{kind}");
+    }
+    drop(watch);
+    drop(session);
+    let ends = rig.lines.of("session_end");
+    assert_eq!(ends[0]["unrecorded"], 1, "{ends:?}");
+}
+
+#[tokio::test]
 async fn keeping_can_end_on_the_way_and_a_recording_needs_a_wait() {
     let rig = Rig::start().await;
     let session = rig.session(RecordingLevel::Full).await;

@@ -94,6 +94,21 @@ fn hex(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
+/// What a text with percent escapes stands for, with `plus` also where `+` is a blank (a form's).
+/// None: an escape is none.
+pub(crate) fn unescape(text: &str, plus: bool) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'+' if plus => b' ',
+            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            byte => byte,
+        });
+    }
+    Some(out)
+}
+
 /// Decodes what need not be encoded, writes other encodings in upper case, refuses what hides a
 /// border.
 fn decode_unreserved(raw: &str) -> Result<String, PathError> {

@@ -4,11 +4,15 @@
 mod rig;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use http_proxy::{Assertion, Credential, Http2};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
+use http::HeaderValue;
+use http_proxy::{Assertion, Authorize, Credential, Http2};
 use identity::AssertionKey;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
@@ -73,6 +77,35 @@ fn a_field_of_ours_stands_in_the_place_of_the_client_s() {
             kept_apart(&rig, &seen, &token, ours);
         }
     }
+}
+
+/// A value that is another each time; none after the second.
+#[derive(Debug, Default)]
+struct Tokens(AtomicUsize);
+
+impl Authorize for Tokens {
+    fn current(&self) -> BoxFuture<'_, Option<HeaderValue>> {
+        let number = self.0.fetch_add(1, Ordering::Relaxed);
+        let value = HeaderValue::from_str(&format!("Bearer our-own-{number}")).unwrap();
+        ready((number < 2).then_some(value)).boxed()
+    }
+}
+
+#[test]
+fn a_value_that_changes_is_asked_for_before_each_request() {
+    let change: Change = Box::new(|target| {
+        target.upstream.credential = Credential::Changing(Arc::new(Tokens::default()));
+    });
+    let rig = Rig::before(service::start(), Plan { change: Some(change), ..Plan::default() });
+    for number in 0..2 {
+        let (seen, token) = seen(&rig, &[]);
+        assert_eq!(values(&seen, "authorization"), [format!("Bearer our-own-{number}")]);
+        kept_apart(&rig, &seen, &token, "our-own");
+    }
+    // Without one nothing is sent, and the record says why.
+    assert_eq!(rig.curl(&["-o", "/dev/null", "-w", "%{http_code}"], "/x").text(), "503");
+    let (_, response) = rig.exchanges().pop().unwrap();
+    assert_ne!(response["outcome"], "ok", "{response}");
 }
 
 #[test]
@@ -152,18 +185,22 @@ fn a_certificate_is_what_a_target_may_want() {
     let port = service::start_tls(server.with_single_cert(certificates, key).unwrap());
     let (certificates, key) = chain(&authority.issue("proxy", true).unwrap());
     let known = client().with_client_auth_cert(certificates, key).unwrap();
-    let rig = |tls: ClientConfig| {
+    let rig = |tls: ClientConfig, name: Option<&'static str>| {
         let tls = Arc::new(tls);
         let change: Change = Box::new(move |target| {
             target.upstream.tls = Some(tls.clone());
             target.upstream.host = "localhost".into();
+            target.upstream.server_name = name.map(|it| it.try_into().unwrap());
         });
         Rig::before(port, Plan { change: Some(change), ..Plan::default() })
     };
-    let with = rig(known);
+    let with = rig(known.clone(), None);
     let (seen, token) = seen(&with, &[]);
     assert!(values(&seen, "authorization").is_empty(), "{seen}");
     kept_apart(&with, &seen, &token, "");
-    let without = rig(client().with_no_client_auth());
-    assert_eq!(without.curl(&["-o", "/dev/null", "-w", "%{http_code}"], "/x").text(), "502");
+    let status = |rig: Rig| rig.curl(&["-o", "/dev/null", "-w", "%{http_code}"], "/x").text();
+    assert_eq!(status(rig(client().with_no_client_auth(), None)), "502");
+    // Its name is that of its certificate, wherever it is.
+    assert_eq!(status(rig(known.clone(), Some("localhost"))), "200");
+    assert_eq!(status(rig(known, Some("elsewhere.test"))), "502");
 }

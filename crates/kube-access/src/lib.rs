@@ -109,10 +109,10 @@ impl Access {
 /// Refuses what can't be followed, of the context that counts.
 fn check(kubeconfig: &mut Kubeconfig) -> Result<(), AccessError> {
     let name = kubeconfig.current_context.clone().ok_or(AccessError::NoContext)?;
-    let there = || kubeconfig.contexts.iter().map(|it| it.name.clone()).collect::<Vec<_>>();
     let context = kubeconfig.contexts.iter().find(|it| it.name == name);
     let Some(context) = context.and_then(|it| it.context.clone()) else {
-        return Err(AccessError::UnknownContext { name, there: there().join(", ") });
+        let there: Vec<&str> = kubeconfig.contexts.iter().map(|it| it.name.as_str()).collect();
+        return Err(AccessError::UnknownContext { name, there: there.join(", ") });
     };
     let cluster = kubeconfig.clusters.iter().find(|it| it.name == context.cluster);
     let Some(cluster) = cluster.and_then(|it| it.cluster.as_ref()) else {

@@ -54,8 +54,10 @@ pub(super) fn upstream(
         (None, false) => Err("is missing; `context` is of one".to_owned()),
         (Some(file), false) => {
             let file = context.base.join(file);
-            let access = |()| Access::of_kubeconfig(&file, own.context.as_deref());
-            check_private(&file).and_then(|()| access(()).map_err(|error| error.to_string()))
+            check_private(&file).and_then(|()| {
+                let access = Access::of_kubeconfig(&file, own.context.as_deref());
+                access.map_err(|error| error.to_string())
+            })
         }
     };
     let access = access.map_err(|message| document.problem(&key, message)).ok()?;

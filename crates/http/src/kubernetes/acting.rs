@@ -8,13 +8,12 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use super::impersonate::{self, NameError};
-use crate::body::{RequestBody, read_whole};
-use crate::pool::{self, Key};
+use crate::body::RequestBody;
 use crate::problem::Told;
 use crate::target::Target;
+use crate::{pool, send, uri};
 
 /// Most groups and other values that a client may say, which each cost a question.
 const MAX_SAID: usize = 32;
@@ -64,7 +63,8 @@ impl Wanted {
             return Err(Told::BadRequest("it wants to act as too many"));
         }
         for (name, value) in said {
-            let text = std::str::from_utf8(value.as_bytes()).ok().filter(|it| is_plain(it));
+            let text =
+                std::str::from_utf8(value.as_bytes()).ok().filter(|it| impersonate::is_plain(it));
             let text = text.ok_or(NameError::Unwritable)?.to_owned();
             match name.as_str() {
                 "impersonate-user" => user.push(text),
@@ -124,7 +124,7 @@ impl Wanted {
     pub(super) async fn check(
         &self,
         target: &Target,
-        key: Key,
+        key: pool::Key,
         caller: &HeaderMap,
     ) -> Result<(), Told> {
         for right in self.rights() {
@@ -136,9 +136,7 @@ impl Wanted {
                     "name": right.name,
                 } },
             });
-            let asking = ask(target, key, caller, &review);
-            let answer = timeout(target.answer_timeout, asking).await;
-            let answer = answer.map_err(|_| Told::TargetSlow)??;
+            let answer = ask(target, key, caller, &review).await?;
             if answer.pointer("/status/allowed") != Some(&Value::Bool(true)) {
                 return Err(Told::MayNotImpersonate);
             }
@@ -147,28 +145,12 @@ impl Wanted {
     }
 }
 
-/// Whether a value means the same to every reader.
-fn is_plain(text: &str) -> bool {
-    !text.is_empty() && text.trim_matches([' ', '\t']) == text
-}
-
 /// The key of what is said beside, decoded. Ours is nobody else's to say.
 fn key(name: &str) -> Result<String, Told> {
     let told = || Told::Impersonation;
     let coded = name.strip_prefix("impersonate-extra-").ok_or_else(told)?;
-    let mut key = Vec::with_capacity(coded.len());
-    let mut bytes = coded.bytes();
-    while let Some(byte) = bytes.next() {
-        key.push(match byte {
-            b'%' => {
-                let mut digit = || bytes.next().and_then(|it| char::from(it).to_digit(16));
-                let (high, low) = (digit().ok_or_else(told)?, digit().ok_or_else(told)?);
-                u8::try_from(high * 16 + low).map_err(|_| told())?
-            }
-            _ => byte,
-        });
-    }
-    let key = String::from_utf8(key).map_err(|_| told())?.to_lowercase();
+    let key = uri::unescape(coded, false).and_then(|it| String::from_utf8(it).ok());
+    let key = key.ok_or_else(told)?.to_lowercase();
     match key.is_empty() || key.starts_with(impersonate::DOMAIN) {
         true => Err(told()),
         false => Ok(key),
@@ -176,7 +158,12 @@ fn key(name: &str) -> Result<String, Told> {
 }
 
 /// Asks the cluster, as the caller.
-async fn ask(target: &Target, key: Key, caller: &HeaderMap, review: &Value) -> Result<Value, Told> {
+async fn ask(
+    target: &Target,
+    key: pool::Key,
+    caller: &HeaderMap,
+    review: &Value,
+) -> Result<Value, Told> {
     let upstream = &target.upstream;
     let mut request = Request::new(RequestBody::full(Bytes::from(review.to_string())));
     *request.method_mut() = Method::POST;
@@ -190,27 +177,8 @@ async fn ask(target: &Target, key: Key, caller: &HeaderMap, review: &Value) -> R
     if let Some((name, value)) = upstream.credential.field().await? {
         fields.insert(name, value);
     }
-    loop {
-        let mut connected = match pool::take(key, false).await {
-            Some(connected) => connected,
-            None => {
-                let connecting = pool::connect(key, upstream, false).await;
-                connecting.map_err(|_| Told::Unreachable)?
-            }
-        };
-        match pool::send(&mut connected, upstream, request).await {
-            Ok(response) => {
-                let (_, body) = response.into_parts();
-                let answer = read_whole(&mut Some(body), MAX_ANSWER_BYTES).await;
-                let answer = answer.map_err(|_| Told::TargetBroke)?;
-                pool::give_back(key, target.idle_connections(), connected.sender);
-                return serde_json::from_slice(&answer).map_err(|_| Told::TargetBroke);
-            }
-            // One at rest that was closed meanwhile.
-            Err((_, Some(unsent))) if connected.used => request = unsent,
-            Err(_) => return Err(Told::TargetBroke),
-        }
-    }
+    let answer = send::ask(target, key, request, MAX_ANSWER_BYTES).await?;
+    serde_json::from_slice(&answer).map_err(|_| Told::TargetBroke)
 }
 
 #[cfg(test)]

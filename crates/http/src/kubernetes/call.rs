@@ -5,49 +5,16 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use gate::{Judgement, Session};
-use kubernetes_wire::{Access as Use, Attributes, AttributesError, ExecOptions, protobuf};
-use mcp_wire::{Fields, Value, flatten, json};
+use kubernetes_wire::{Access as Use, Attributes, AttributesError, ExecOptions};
+use mcp_wire::{Fields, Value, flatten};
 use policy::{Access, Action, Argument, Naming, Resource};
 use records::Text;
 
 use super::acting::Wanted;
-use super::review::Review;
+use super::operations::Does;
+use super::scope::is_of_the_cluster;
+use super::sent::Sent;
 use super::{Kubernetes, Level, Levels, helm, secrets};
-
-/// Resources of Kubernetes' own that are in no namespace. A call for another one without a
-/// namespace may be for all of them.
-const OF_THE_CLUSTER: [&str; 30] = [
-    "apiservices.apiregistration.k8s.io",
-    "certificatesigningrequests.certificates.k8s.io",
-    "clusterrolebindings.rbac.authorization.k8s.io",
-    "clusterroles.rbac.authorization.k8s.io",
-    "clustertrustbundles.certificates.k8s.io",
-    "componentstatuses",
-    "csidrivers.storage.k8s.io",
-    "csinodes.storage.k8s.io",
-    "customresourcedefinitions.apiextensions.k8s.io",
-    "deviceclasses.resource.k8s.io",
-    "flowschemas.flowcontrol.apiserver.k8s.io",
-    "ingressclasses.networking.k8s.io",
-    "ipaddresses.networking.k8s.io",
-    "mutatingadmissionpolicies.admissionregistration.k8s.io",
-    "mutatingwebhookconfigurations.admissionregistration.k8s.io",
-    "namespaces",
-    "nodes",
-    "persistentvolumes",
-    "priorityclasses.scheduling.k8s.io",
-    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
-    "resourceslices.resource.k8s.io",
-    "runtimeclasses.node.k8s.io",
-    "selfsubjectaccessreviews.authorization.k8s.io",
-    "selfsubjectreviews.authentication.k8s.io",
-    "selfsubjectrulesreviews.authorization.k8s.io",
-    "storageclasses.storage.k8s.io",
-    "subjectaccessreviews.authorization.k8s.io",
-    "tokenreviews.authentication.k8s.io",
-    "validatingadmissionpolicies.admissionregistration.k8s.io",
-    "volumeattachments.storage.k8s.io",
-];
 
 /// Why a call is not understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -68,39 +35,9 @@ pub(super) struct Call {
     /// How the cluster is asked for Helm's releases only, if that may be what is asked for.
     pub(super) for_releases: Option<String>,
     /// Its body; empty until it was read.
-    pub(super) body: Bytes,
-    /// That in JSON, if it came as protobuf.
-    decoded: Option<Bytes>,
-    /// That as JSON, if it is JSON that no two readers read differently.
-    tree: Option<Value>,
-    /// How it is to be read.
-    form: Form,
-}
-
-/// What a call's body is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Form {
-    /// An object, or a part of one.
-    #[default]
-    Object,
-    /// The same, to be applied by the server (kubernetes.io, "Server-Side Apply").
-    ApplyPatch,
-    /// No object, but how to change one (RFC 6902).
-    JsonPatch,
-}
-
-impl Form {
-    /// By the media type, without parameters.
-    fn of(media: &str) -> Form {
-        let is = |name: &str| media.eq_ignore_ascii_case(name);
-        match media {
-            _ if is("application/json-patch+json") => Form::JsonPatch,
-            _ if is("application/apply-patch+yaml") || is("application/apply-patch+cbor") => {
-                Form::ApplyPatch
-            }
-            _ => Form::Object,
-        }
-    }
+    pub(super) sent: Sent,
+    /// What it does, in kubectl's words.
+    pub(super) does: Does,
 }
 
 impl Call {
@@ -119,42 +56,16 @@ impl Call {
             return Err(CallError::Elsewhere);
         }
         let for_releases = helm::for_releases(&attributes, query);
-        Ok(Call {
-            attributes,
-            exec,
-            wanted: None,
-            for_releases,
-            body: Bytes::new(),
-            decoded: None,
-            tree: None,
-            form: Form::Object,
-        })
+        let (sent, does) = (Sent::default(), Does::default());
+        let mut call = Call { attributes, exec, wanted: None, for_releases, sent, does };
+        call.does = Does::of(&call);
+        Ok(call)
     }
 
     /// Takes the body that belongs to it, and what it says that it is.
     pub(super) fn take(&mut self, body: Bytes, media: Option<&str>) {
-        let media = media.and_then(|it| it.split(';').next()).unwrap_or_default().trim();
-        self.form = Form::of(media);
-        let is_protobuf = media.eq_ignore_ascii_case(protobuf::CONTENT_TYPE);
-        self.decoded = match is_protobuf.then(|| protobuf::to_json(&body)) {
-            Some(Ok(json)) => Some(json.into()),
-            Some(Err(_)) | None => None,
-        };
-        self.body = body;
-        let is_yaml = media.to_ascii_lowercase().contains("yaml");
-        let same = !is_yaml || is_the_same_in_yaml(&self.body);
-        let tree = || json::parse(self.readable(), json::Limits::default()).ok();
-        self.tree = same.then(tree).flatten();
-    }
-
-    /// Its body, in JSON if it came as protobuf that can be read.
-    pub(super) fn readable(&self) -> &Bytes {
-        self.decoded.as_ref().unwrap_or(&self.body)
-    }
-
-    /// Whether what is readable is JSON though the body is not.
-    pub(super) fn is_decoded(&self) -> bool {
-        self.decoded.is_some()
+        self.sent = Sent::new(body, media);
+        self.does = Does::of(self);
     }
 
     /// Whether its object or its answer has values of Secrets. Some APIs answer with the Secrets that
@@ -172,11 +83,11 @@ impl Call {
 
     /// Whether the record may have its body at all: it is known what of it is a value.
     pub(super) fn is_plain(&self) -> bool {
-        match &self.tree {
-            _ if self.body.is_empty() => true,
+        match self.sent.tree() {
+            _ if self.sent.is_empty() => true,
             None => false,
             Some(_) if self.attributes.verb.starts_with("delete") => true,
-            Some(tree) if self.form == Form::JsonPatch => secrets::only_writes(tree),
+            Some(tree) if self.sent.may_be_steps() => secrets::only_writes(tree),
             // It is asked about, so there is one, wherever it stands.
             Some(_) if self.attributes.resource == "tokenreviews" => false,
             Some(tree) if self.is_token() => tree.as_object().is_some(),
@@ -207,53 +118,6 @@ impl Call {
     /// Whether it is passed on to a node, a pod or a service.
     pub(super) fn is_proxied(&self) -> bool {
         self.attributes.verb == "proxy" || self.attributes.subresource == "proxy"
-    }
-
-    /// What is asked about, of a call that asks what the caller may do
-    /// (`SelfSubjectAccessReview`); none if that can't be told, or is more than one call.
-    pub(super) fn reviewed(&self) -> Option<Call> {
-        let Attributes { resource, .. } = &self.attributes;
-        if !self.attributes.is_self_review() || resource != "selfsubjectaccessreviews" {
-            return None;
-        }
-        let asked = Review::read(self.readable())?;
-        if let Some(path) = &asked.path {
-            return Call::read(&asked.verb.to_ascii_uppercase(), path, None, false).ok();
-        }
-        let (method, of_many) = match asked.verb.as_str() {
-            "get" => ("GET", false),
-            "list" | "watch" => ("GET", true),
-            "create" => ("POST", true),
-            "update" => ("PUT", false),
-            "patch" => ("PATCH", false),
-            "delete" => ("DELETE", false),
-            "deletecollection" => ("DELETE", true),
-            _ => return None,
-        };
-        let mut path = match asked.group.as_str() {
-            "" => "/api/v1".to_owned(),
-            group => format!("/apis/{group}/v1"),
-        };
-        // kubectl names one also where there is none.
-        if !asked.namespace.is_empty() && !is_of_the_cluster(&asked.resource, &asked.group) {
-            path.push_str(&format!("/namespaces/{}", asked.namespace));
-        }
-        path.push_str(&format!("/{}", asked.resource));
-        // Which object it is, rules about arguments ask; nobody knows here.
-        if !of_many || !asked.subresource.is_empty() {
-            let name = if asked.name.is_empty() { "any" } else { &asked.name };
-            // A namespace's name is what rules know it by.
-            let is_namespace = asked.group.is_empty() && asked.resource == "namespaces";
-            if is_namespace && asked.name.is_empty() {
-                return None;
-            }
-            path.push_str(&format!("/{name}"));
-        }
-        if !asked.subresource.is_empty() {
-            path.push_str(&format!("/{}", asked.subresource));
-        }
-        let query = (asked.verb == "watch").then_some("watch=1");
-        Call::read(method, &path, query, false).ok()
     }
 
     /// The rule by which every call like this one would be refused, if there is one.
@@ -294,16 +158,14 @@ impl Call {
                 "containers may not be put into running pods here",
             );
         }
-        let steps = matches!(self.tree, Some(Value::Array(_)));
-        let patched = steps || self.form == Form::JsonPatch;
-        if self.is_secret() && patched && !self.is_plain() {
+        if self.is_secret() && self.sent.may_be_steps() && !self.is_plain() {
             return judgement.forbid(
                 "kubernetes-patch",
                 "a JSON patch of a Secret may add, replace and remove: copy, move and test tell \
                  what is there",
             );
         }
-        if self.is_secret() && secrets::holds_mask(&self.body) {
+        if self.is_secret() && secrets::holds_mask(self.sent.body()) {
             return judgement.forbid(
                 "kubernetes-mask",
                 "the Secret holds a mask in place of a value, which would be lost: leave such \
@@ -331,7 +193,7 @@ impl Call {
         let resource = self.resource();
         let naming = if self.is_everywhere() { Naming::Part('/') } else { Naming::Whole };
         let resources = [Resource { name: &resource, naming, access: self.access() }];
-        let (arguments, unread) = self.arguments(self.object());
+        let (arguments, unread) = self.arguments(self.sent.object());
         let arguments: Vec<Argument<'_>> =
             arguments.iter().map(|(name, value)| Argument { name, value }).collect();
         let unread: Vec<&str> = unread.iter().map(AsRef::as_ref).collect();
@@ -346,32 +208,13 @@ impl Call {
         })
     }
 
-    /// The object, if it can be read as one.
-    pub(super) fn object(&self) -> Option<&Value> {
-        let tree = self.tree.as_ref();
-        tree.filter(|tree| self.form != Form::JsonPatch && tree.as_object().is_some())
-    }
-
     /// Whether there is something to be written that can't be read.
     pub(super) fn is_unread(&self) -> bool {
-        let understood = self.object().is_some() || self.json_patch().is_some();
-        !understood && !self.body.is_empty() && !self.attributes.is_self_review()
+        let understood = self.sent.object().is_some() || self.sent.json_patch().is_some();
+        !understood && !self.sent.is_empty() && !self.attributes.is_self_review()
     }
 
-    /// The steps by which an object is to be changed.
-    pub(super) fn json_patch(&self) -> Option<&[Value]> {
-        match &self.tree {
-            Some(Value::Array(steps)) if self.form == Form::JsonPatch => Some(steps),
-            _ => None,
-        }
-    }
-
-    /// Whether the server is to apply the object.
-    pub(super) fn is_apply_patch(&self) -> bool {
-        self.form == Form::ApplyPatch
-    }
-
-    fn operation(&self) -> String {
+    pub(super) fn operation(&self) -> String {
         match self.attributes.verb.is_empty() {
             true => self.attributes.method.to_ascii_lowercase(),
             false => self.attributes.verb.clone(),
@@ -402,7 +245,7 @@ impl Call {
     }
 
     /// What it is about, as rules name it.
-    fn resource(&self) -> String {
+    pub(super) fn resource(&self) -> String {
         let it = &self.attributes;
         match it.qualified_resource() {
             None => it.path.clone(),
@@ -426,12 +269,12 @@ impl Call {
             && !["authentication.k8s.io", "authorization.k8s.io"].contains(&it.group.as_str());
         let exec = |flag: fn(&ExecOptions) -> bool| self.exec.as_ref().is_some_and(flag);
         [
-            ("dry-run", it.dry_run && knows && (!by_body || self.body.is_empty())),
+            ("dry-run", it.dry_run && knows && (!by_body || self.sent.is_empty())),
             ("watch", it.watches()),
             ("follow", it.follows_logs()),
             ("tty", exec(|it| it.tty)),
             ("stdin", exec(|it| it.stdin)),
-            ("unread", self.is_unread() || self.does().unsure),
+            ("unread", self.is_unread() || self.does.unsure),
         ]
         .into_iter()
         .filter_map(|(flag, set)| set.then_some(flag))
@@ -448,11 +291,10 @@ impl Call {
             say("attribute.group", &it.group);
             say("attribute.version", &it.version);
             say("attribute.subresource", &it.subresource);
-            let does = self.does();
-            for word in does.words {
+            for word in &self.does.words {
                 say("attribute.does", word);
             }
-            if does.unsure {
+            if self.does.unsure {
                 unread.push("attribute.does".into());
             }
             match self.name(tree) {
@@ -483,7 +325,7 @@ impl Call {
                 all.extend(fields.into_iter().map(|it| (it.name, it.value.to_owned())));
                 unread.extend(more.into_iter().map(Cow::Owned));
             }
-            None if self.body.is_empty() => {}
+            None if self.sent.is_empty() => {}
             // A question is no object that is made.
             None if it.is_self_review() => {}
             None => unread.push("object.".into()),
@@ -527,23 +369,10 @@ impl Call {
         if let Some(wanted) = &self.wanted {
             say("acts_as", &wanted.resources().join(" "));
         }
-        say("does", &self.does().words.join(" "));
+        say("does", &self.does.words.join(" "));
         say("field_manager", it.field_manager.as_deref().unwrap_or_default());
         say("dry_run", if self.flags().contains(&"dry-run") { "All" } else { "" });
     }
-}
-
-/// Whether what is JSON says the same to who reads it as YAML: some of the breaks of lines that only
-/// YAML knows (1.1, 4.2: U+0085, U+2028, U+2029) may stand in JSON's strings.
-fn is_the_same_in_yaml(body: &[u8]) -> bool {
-    let breaks = ["\u{85}", "\u{2028}", "\u{2029}"];
-    !breaks.iter().any(|it| memchr::memmem::find(body, it.as_bytes()).is_some())
-}
-
-/// Whether a resource is one of Kubernetes' own that are in no namespace.
-fn is_of_the_cluster(resource: &str, group: &str) -> bool {
-    let dot = if group.is_empty() { "" } else { "." };
-    OF_THE_CLUSTER.contains(&format!("{resource}{dot}{group}").as_str())
 }
 
 /// Words with blanks between them; one inside a word has a backslash before it, and so has a
@@ -596,35 +425,6 @@ mod tests {
     }
 
     #[test]
-    fn a_review_asks_about_a_call() {
-        for (spec, wanted) in [
-            (
-                r#"{"resourceAttributes":{"namespace":"x","verb":"delete","resource":"pods"}}"#,
-                "delete x/pods",
-            ),
-            (r#"{"resourceAttributes":{"verb":"list","resource":"secrets"}}"#, "list secrets"),
-            (
-                r#"{"resourceAttributes":{"namespace":"x","verb":"create","resource":"pods","subresource":"exec"}}"#,
-                "create x/pods/exec",
-            ),
-            (
-                r#"{"resourceAttributes":{"verb":"watch","group":"apps","resource":"deployments"}}"#,
-                "watch deployments.apps",
-            ),
-            (r#"{"nonResourceAttributes":{"verb":"get","path":"/metrics"}}"#, "get /metrics"),
-            (r#"{"resourceAttributes":{"verb":"*","resource":"*"}}"#, ""),
-            (r#"{"resourceAttributes":{"verb":"get","resource":"../x"}}"#, ""),
-        ] {
-            let url = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-            let mut review = call("POST", url);
-            review.take(format!(r#"{{"spec":{spec}}}"#).into(), Some("application/json"));
-            let asked = review.reviewed();
-            let said = asked.map(|it| format!("{} {}", it.operation(), it.resource()));
-            assert_eq!(said.unwrap_or_default(), wanted);
-        }
-    }
-
-    #[test]
     fn words_stay_words() {
         let line =
             |words: &[&str]| line(&words.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>());
@@ -647,7 +447,7 @@ mod tests {
         let mut create = call("POST", "/api/v1/namespaces/x/configmaps?fieldManager=kubectl");
         let object = Bytes::from_static(br#"{"metadata":{"name":"c"},"data":{"a":"b"}}"#);
         create.take(object, Some("application/json"));
-        let (all, unread) = create.arguments(create.object());
+        let (all, unread) = create.arguments(create.sent.object());
         let find = |name: &str| all.iter().find(|it| it.0 == name).map(|it| it.1.as_str());
         assert_eq!(find("attribute.name"), Some("c"));
         assert_eq!(find("attribute.namespace"), Some("x"));
@@ -657,19 +457,19 @@ mod tests {
         // The same in protobuf.
         let named = b"k8s\0\n\x0f\n\x02v1\x12\tConfigMap\x12\r\n\x03\n\x01c\x12\x06\n\x01a\x12\x01b\x1a\0\"\0";
         create.take(Bytes::from_static(named), Some("application/vnd.kubernetes.protobuf"));
-        let (all, unread) = create.arguments(create.object());
+        let (all, unread) = create.arguments(create.sent.object());
         let find = |name: &str| all.iter().find(|it| it.0 == name).map(|it| it.1.as_str());
         assert_eq!((find("attribute.name"), find("object.data.a")), (Some("c"), Some("b")));
-        assert!(unread.is_empty() && create.is_decoded());
+        assert!(unread.is_empty() && create.sent.is_decoded());
         // What can't be read may be anything.
         create.take(Bytes::from_static(b"k8s\0..."), Some("application/vnd.kubernetes.protobuf"));
-        assert!(create.object().is_none());
+        assert!(create.sent.object().is_none());
         assert_eq!(create.arguments(None).1, ["attribute.does", "attribute.name", "object."]);
         assert_eq!(create.flags(), ["unread"]);
         let mut patch = call("PATCH", "/api/v1/namespaces/x/pods/p");
         let how = br#"[{"op":"add","path":"/spec/containers/0/image","value":"evil"}]"#;
         patch.take(Bytes::from_static(how), Some("application/json-patch+json; charset=utf-8"));
-        assert_eq!(patch.arguments(patch.object()).1, ["object."]);
+        assert_eq!(patch.arguments(patch.sent.object()).1, ["object."]);
         let list = call("GET", "/api/v1/namespaces/x/configmaps?fieldSelector=metadata.name%3Dc");
         assert_eq!(list.arguments(None).1, ["attribute.name"]);
     }

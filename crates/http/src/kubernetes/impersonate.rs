@@ -74,11 +74,9 @@ pub(super) fn say_actors(
     session: &str,
 ) -> Result<(), NameError> {
     say_session(fields, principal, session)?;
-    say_ours(fields, "actor", &principal.subject)?;
-    for actor in principal.on_behalf_of.iter().rev() {
-        say_ours(fields, "actor", &actor.subject)?;
-    }
-    Ok(())
+    let behind = principal.on_behalf_of.iter().rev().map(|it| &it.subject);
+    let mut all = std::iter::once(&principal.subject).chain(behind);
+    all.try_for_each(|it| say_ours(fields, "actor", it))
 }
 
 /// Says a user in the words of the cluster.
@@ -135,11 +133,15 @@ fn named(prefix: &str, principal: &Principal, name: &str) -> Result<HeaderValue,
     value(&whole)
 }
 
+/// Whether a text is the same to every reader of a field's value.
+pub(super) fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.trim_matches([' ', '\t']) == text
+}
+
 /// A field's value. The server takes it as it is, so nothing is encoded; blanks at its ends would
 /// be lost on the way.
 fn value(text: &str) -> Result<HeaderValue, NameError> {
-    let plain = !text.is_empty() && text.trim_matches([' ', '\t']) == text;
-    let value = plain.then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten();
+    let value = is_plain(text).then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten();
     value.ok_or(NameError::Unwritable)
 }
 

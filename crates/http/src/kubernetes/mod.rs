@@ -18,7 +18,9 @@ mod ports;
 mod refusal;
 mod relay;
 mod review;
+mod scope;
 mod secrets;
+mod sent;
 mod streams;
 
 pub(crate) use call::CallError;

@@ -34,12 +34,11 @@ impl Does {
     fn one(word: &'static str) -> Does {
         Does { words: vec![word], unsure: false }
     }
-}
 
-impl Call {
-    /// What it does. An object that is put in another's place does all that its kind may do by it.
-    pub(super) fn does(&self) -> Does {
-        let it = &self.attributes;
+    /// What a call does. An object that is put in another's place does all that its kind may do by
+    /// it.
+    pub(super) fn of(call: &Call) -> Does {
+        let (it, sent) = (&call.attributes, &call.sent);
         if !it.is_resource {
             return Does::default();
         }
@@ -52,13 +51,13 @@ impl Call {
             _ => return Does::default(),
         }
         let mut does = Does::default();
-        if self.is_apply_patch() {
+        if sent.is_apply_patch() {
             does.words.push("apply");
         }
-        let changed = match (self.json_patch(), self.object().and_then(Value::as_object)) {
+        let changed = match (sent.json_patch(), sent.object().and_then(Value::as_object)) {
             (Some(steps), _) => by_patch(steps),
             (None, Some(object)) => {
-                if is_applied(object) && !self.is_apply_patch() {
+                if is_applied(object) && !sent.is_apply_patch() {
                     does.words.push("apply");
                 }
                 match (it.verb.as_str(), object.get("spec")) {
@@ -70,10 +69,10 @@ impl Call {
                     (_, None) => Changed::Members(Vec::new()),
                 }
             }
-            (None, None) if self.body.is_empty() => Changed::Members(Vec::new()),
+            (None, None) if sent.is_empty() => Changed::Members(Vec::new()),
             (None, None) => Changed::Unclear,
         };
-        does.unsure = changes && changed == Changed::Unclear || self.is_unread();
+        does.unsure = changes && changed == Changed::Unclear || call.is_unread();
         if changes {
             by_members(&it.resource, &it.group, &changed, &mut does.words);
         }
@@ -154,7 +153,7 @@ mod tests {
     fn does(method: &str, path: &str, body: &str, media: &str) -> String {
         let mut call = Call::read(method, path, None, false).unwrap();
         call.take(body.to_owned().into(), Some(media));
-        let Does { mut words, unsure } = call.does();
+        let Does { mut words, unsure } = call.does;
         words.extend(unsure.then_some("?"));
         words.join(" ")
     }

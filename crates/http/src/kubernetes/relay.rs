@@ -85,7 +85,7 @@ impl Connection {
         let rule = call.reviewed().and_then(|asked| asked.refused_by(&session, kubernetes));
         if let Some(rule) = rule {
             let running = Running::new(exchange, session);
-            return Err(answer_review(running, call.readable(), &rule).await);
+            return Err(answer_review(running, call.sent.readable(), &rule).await);
         }
         let answers = Answers {
             errors: call.is_secret().then(|| kubernetes.masks.errors.clone()),
@@ -111,7 +111,7 @@ impl Connection {
             narrow(&call, parts)?;
         }
         let running = Running::new(exchange, session);
-        let body = RequestBody::full(call.body);
+        let body = RequestBody::full(call.sent.body().clone());
         let dialect = Dialect::Kubernetes(Box::new(answers));
         Ok(Begun { routed, body, running, wish, dialect })
     }
@@ -190,11 +190,11 @@ impl Connection {
         let mut objects = Vec::new();
         let mut draft: Draft<'_> = self.draft(session, routed, parts, (Vec::new(), masked));
         call.tell(&mut draft.details);
-        if kept.is_none() && !call.body.is_empty() {
-            let mut said = format!("not kept: {} bytes", call.body.len());
+        if kept.is_none() && !call.sent.is_empty() {
+            let mut said = format!("not kept: {} bytes", call.sent.body().len());
             if !call.is_secret() && !call.is_token() {
                 // Of a Secret it would help who guesses.
-                let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &call.body);
+                let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, call.sent.body());
                 said.push_str(&format!(", sha256:{}", hex::encode(hash)));
             }
             draft.details.insert("object".into(), said.into());
@@ -362,7 +362,7 @@ fn kept(
     if of_secrets && !call.is_plain() {
         return Ok((None, record::Counted::new()));
     }
-    let text = call.readable();
+    let text = call.sent.readable();
     let begins = text.iter().find(|it| !it.is_ascii_whitespace());
     let is_json = of_secrets || matches!(begins, Some(b'{' | b'['));
     let masked = |kind: &Kind| -> Result<_, Told> {
@@ -372,7 +372,7 @@ fn kept(
         Ok((Some(whole), masker.counts()))
     };
     match is_json {
-        true if of_secrets || call.is_decoded() => masked(&Kind::Json),
+        true if of_secrets || call.sent.is_decoded() => masked(&Kind::Json),
         // What begins so may be YAML all the same.
         true => masked(&Kind::Json).or_else(|_| masked(&Kind::of(media))),
         false => masked(&Kind::of(media)),
@@ -382,6 +382,10 @@ fn kept(
 /// Asks for JSON, in which values can be told from names and texts searched, in place of the coded
 /// forms (protobuf, CBOR): whoever takes those takes JSON. With `only`, in place of all others.
 fn ask_for_json(fields: &mut HeaderMap, only: bool) {
+    let coded = |value: &HeaderValue| CODED.iter().any(|it| holds(value, it));
+    if !only && !fields.get_all(header::ACCEPT).iter().any(coded) {
+        return;
+    }
     let all = fields.get_all(header::ACCEPT);
     let words = all.iter().filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
     let (mut wanted, mut in_place) = (Vec::new(), Vec::new());
@@ -404,14 +408,18 @@ fn ask_for_json(fields: &mut HeaderMap, only: bool) {
         // What it is to be (a table, metadata alone) is said beside the form.
         wanted.splice(0..0, in_place);
     }
-    if wanted.is_empty() && (only || fields.contains_key(header::ACCEPT)) {
+    if wanted.is_empty() {
         wanted.push("application/json".to_owned());
     }
-    if let Ok(value) = HeaderValue::from_str(&wanted.join(", "))
-        && !wanted.is_empty()
-    {
+    if let Ok(value) = HeaderValue::from_str(&wanted.join(", ")) {
         fields.insert(header::ACCEPT, value);
     }
+}
+
+/// Whether a field's value has a word, upper and lower case alike.
+fn holds(value: &HeaderValue, word: &str) -> bool {
+    let mut windows = value.as_bytes().windows(word.len());
+    windows.any(|it| it.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// Takes out a token that stands among a WebSocket's protocols.

@@ -35,7 +35,7 @@ use crate::metadata;
 use crate::problem::{LoginError, Told};
 use crate::relay::{Connection, Routed, bearer};
 use crate::sessions::Who;
-use crate::uri::Path;
+use crate::uri::{Path, unescape};
 
 /// What our own paths begin with, where browsers log in.
 const OWN: &str = "/.greffier/";
@@ -329,29 +329,14 @@ impl Answer {
                 "iss" => &mut answer.iss,
                 _ => continue,
             };
-            let value = decoded(value).ok_or(Told::BadRequest("the answer is not a form"))?;
+            let value = unescape(value, true).and_then(|it| String::from_utf8(it).ok());
+            let value = value.ok_or(Told::BadRequest("the answer is not a form"))?;
             if place.replace(value).is_some() {
                 return Err(Told::BadRequest("the answer says something twice"));
             }
         }
         Ok(answer)
     }
-}
-
-fn decoded(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(out).ok()
 }
 
 /// A page of ours: nothing in it is anybody else's text.
