@@ -74,7 +74,7 @@ pub struct Said {
 }
 
 impl Said {
-    fn of(output: &Output) -> Self {
+    pub fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| common(&String::from_utf8_lossy(bytes));
         Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
     }
