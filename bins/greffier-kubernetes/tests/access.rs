@@ -1,5 +1,5 @@
 //! How the cluster is found and what of it is kept: a kubeconfig with a credential plugin, Helm's
-//! releases, objects in protobuf, levels and operations.
+//! releases, objects in protobuf and CBOR, levels and operations.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,7 +12,9 @@ mod rig;
 
 use std::fs;
 
+use base64::Engine as _;
 use rig::{ALICE, Plan, Rig};
+use serde_json::json;
 use testbed::{Cluster, require};
 
 const SENTINEL: &str = "Sentinel-7d01b";
@@ -137,6 +139,99 @@ fn an_object_in_protobuf_is_read_like_any_other() {
     let object = created[0]["parameters"][0]["value"].as_str().unwrap();
     assert!(object.contains(r#""data":{"colour":"green"}"#), "{object}");
     assert_eq!(created[0]["details"]["name"], serde_json::Value::Null);
+    let secret = record.commands("POST /api/v1/namespaces/default/secrets")[0];
+    let object = secret["parameters"][0]["value"].as_str().unwrap();
+    assert!(object.contains("\"password\":\"bWFza2Vk"), "{object}");
+    assert!(!String::from_utf8_lossy(&record.bytes).contains(SENTINEL));
+}
+
+/// A value of strings and objects, as Kubernetes writes it in CBOR: strings as bytes, Secrets'
+/// values under the tag of base64.
+fn cbor(value: &serde_json::Value, out: &mut Vec<u8>) {
+    let mut head = |kind: u8, length: usize| {
+        out.extend([kind << 5 | 25, (length >> 8) as u8, length as u8]);
+    };
+    match value {
+        serde_json::Value::Object(members) => {
+            head(5, members.len());
+            for (name, value) in members {
+                cbor(&name.as_str().into(), out);
+                if let Some(text) = value.as_str().and_then(|it| it.strip_prefix("bytes ")) {
+                    out.push(0xD6);
+                    cbor(&text.into(), out);
+                } else {
+                    cbor(value, out);
+                }
+            }
+        }
+        value => {
+            let text = value.as_str().unwrap();
+            head(2, text.len());
+            out.extend(text.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn an_object_in_cbor_is_read_like_any_other() {
+    let Some(cluster) = require(Cluster::start()) else { return };
+    let rules = r#"
+        [[policy.rule]]
+        name = "nothing-unread"
+        effect = "deny"
+        when = { flags = ["unread"] }
+        [[policy.rule]]
+        name = "no-passwords"
+        effect = "deny"
+        when = { resources = ["*/configmaps"], arguments = { "object.data.password" = "*" } }
+    "#;
+    let rig = Rig::before(cluster, &Plan { rules, ..Plan::default() });
+    let token = rig.token(ALICE);
+    let send = |method: &str, media: &str, path: &str, object: serde_json::Value| {
+        let mut body = b"\xD9\xD9\xF7".to_vec();
+        cbor(&object, &mut body);
+        fs::write(rig.path("body"), body).unwrap();
+        let body = format!("@{}", rig.path("body").display());
+        let media = format!("Content-Type: {media}");
+        let asks = ["-X", method, "-H", &media, "-H", "Accept: application/cbor"];
+        let path = format!("/api/v1/namespaces/default/{path}");
+        rig.curl(&token, &[&asks[..], &["--data-binary", &body]].concat(), &path)
+    };
+    let object = |kind: &str, name: &str, data: serde_json::Value| json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name }, "data": data });
+    let media = "application/cbor";
+    // The cluster takes it, and what would have come back as CBOR is JSON.
+    let said =
+        send("POST", media, "configmaps", object("ConfigMap", "a", json!({ "colour": "red" })));
+    assert!(said.ends_with("\n201") && said.contains("\"colour\""), "{said}");
+    assert_eq!(rig.direct(&["get", "configmap", "a", "-o", "jsonpath={.data.colour}"]), "red");
+    let said =
+        send("POST", media, "configmaps", object("ConfigMap", "b", json!({ "password": "x" })));
+    assert!(said.ends_with("\n403") && said.contains("no-passwords"), "{said}");
+    let apply = "application/apply-patch+cbor";
+    let path = "configmaps/a?fieldManager=x&force=true";
+    let said = send("PATCH", apply, path, object("ConfigMap", "a", json!({ "colour": "blue" })));
+    assert!(said.ends_with("\n200"), "{said}");
+    let said = send("PATCH", apply, path, object("ConfigMap", "a", json!({ "password": "x" })));
+    assert!(said.ends_with("\n403") && said.contains("no-passwords"), "{said}");
+    let secret = object("Secret", "db", json!({ "password": format!("bytes {SENTINEL}") }));
+    let said = send("POST", media, "secrets", secret);
+    assert!(said.ends_with("\n201") && said.contains("bWFza2Vk"), "{said}");
+    let password = rig.direct(&["get", "secret", "db", "-o", "jsonpath={.data.password}"]);
+    assert_eq!(
+        base64::engine::general_purpose::STANDARD.decode(password).unwrap(),
+        SENTINEL.as_bytes()
+    );
+    // What the server would read and we do not: a list of which nobody says how long it is.
+    fs::write(rig.path("body"), b"\xD9\xD9\xF7\xBF\xFF").unwrap();
+    let body = format!("@{}", rig.path("body").display());
+    let asks = ["-X", "POST", "-H", "Content-Type: application/cbor", "--data-binary", &body];
+    let said = rig.curl(&token, &asks, "/api/v1/namespaces/default/configmaps");
+    assert!(said.contains("nothing-unread") && said.ends_with("403"), "{said}");
+
+    let record = rig.record();
+    let created = record.commands("POST /api/v1/namespaces/default/configmaps");
+    let object = created[0]["parameters"][0]["value"].as_str().unwrap();
+    assert!(object.contains(r#""data":{"colour":"red"}"#), "{object}");
     let secret = record.commands("POST /api/v1/namespaces/default/secrets")[0];
     let object = secret["parameters"][0]["value"].as_str().unwrap();
     assert!(object.contains("\"password\":\"bWFza2Vk"), "{object}");

@@ -8,7 +8,7 @@
 //! - [`attributes`]: what a request asks, told from its method and URL as the API server's own
 //!   authorization tells it: [`Attributes::of`].
 //! - [`status`]: refusals that clients print well: [`Status`].
-//! - [`protobuf`]: objects that clients send as protobuf, as JSON.
+//! - [`protobuf`], [`cbor`]: objects that clients send in another encoding, as JSON.
 //! - [`streams`]: what an exec carries over WebSocket, and how it ended.
 //! - [`spdy`]: what older clients, and port forwards, carry it over.
 //!
@@ -36,6 +36,7 @@
 //! ```
 
 pub mod attributes;
+pub mod cbor;
 pub mod protobuf;
 mod query;
 pub mod spdy;

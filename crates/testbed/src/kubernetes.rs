@@ -330,12 +330,15 @@ pub fn kubernetes_python() -> Result<Command, Error> {
 /// The official client for Go, as controllers use it: creates a ConfigMap and a pod, then
 /// prints as JSON lines what its informer on ConfigMaps of the namespace `default` is told, until a
 /// ConfigMap `end` is added. To be given `KUBECONFIG`, and as arguments how many seconds it runs at
-/// most, `json` or `protobuf`, and how many seconds a watch lasts (0: as the client chooses).
+/// most, `json`, `protobuf` or `cbor`, and how many seconds a watch lasts (0: as the client chooses).
 ///
 /// # Errors
 /// [`Error::Missing`] without Go; [`Error::Failed`] if it can't be built.
 pub fn kubernetes_informer() -> Result<Command, Error> {
-    informer().map(Command::new)
+    let mut informer = Command::new(informer()?);
+    // Its libraries speak CBOR only when told that they may.
+    informer.env("KUBE_FEATURE_ClientsAllowCBOR", "true");
+    Ok(informer)
 }
 
 /// An etcd that serves one API server, and its URL.
@@ -380,6 +383,8 @@ fn apiserver(c: &mut Command, dir: &Path, authority: &Authority) -> Result<(), E
     c.args(["--authorization-mode=Node,RBAC", "--kubelet-preferred-address-types=InternalIP"]);
     // No controller makes the accounts that it would demand of pods.
     c.args(["--disable-admission-plugins=ServiceAccount"]);
+    // Whoever asks for CBOR gets it, and may send it.
+    c.args(["--feature-gates=CBORServingAndStorage=true"]);
     Ok(())
 }
 

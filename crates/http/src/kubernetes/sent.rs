@@ -1,14 +1,14 @@
 //! What a client sends with a call: an object, a part of one, or how to change one.
 
 use bytes::Bytes;
-use kubernetes_wire::protobuf;
+use kubernetes_wire::{cbor, protobuf};
 use mcp_wire::{Value, json};
 
 /// The body of a call, and what can be read of it.
 #[derive(Default)]
 pub(super) struct Sent {
     body: Bytes,
-    /// That in JSON, if it came as protobuf.
+    /// That in JSON, if it came in an encoding that can be read as JSON.
     decoded: Option<Bytes>,
     /// That as JSON, if it is JSON that no two readers read differently.
     tree: Option<Value>,
@@ -33,7 +33,7 @@ impl Form {
         let is = |name: &str| media.eq_ignore_ascii_case(name);
         match media {
             _ if is("application/json-patch+json") => Form::JsonPatch,
-            _ if is("application/apply-patch+yaml") || is("application/apply-patch+cbor") => {
+            _ if is("application/apply-patch+yaml") || is(cbor::APPLY_CONTENT_TYPE) => {
                 Form::ApplyPatch
             }
             _ => Form::Object,
@@ -45,11 +45,7 @@ impl Sent {
     /// A body, and what it says that it is.
     pub(super) fn new(body: Bytes, media: Option<&str>) -> Sent {
         let media = media.and_then(|it| it.split(';').next()).unwrap_or_default().trim();
-        let is_protobuf = media.eq_ignore_ascii_case(protobuf::CONTENT_TYPE);
-        let decoded = match is_protobuf.then(|| protobuf::to_json(&body)) {
-            Some(Ok(json)) => Some(json.into()),
-            Some(Err(_)) | None => None,
-        };
+        let decoded = decoded(&body, media).map(Bytes::from);
         let mut sent = Sent { body, decoded, tree: None, form: Form::of(media) };
         let is_yaml = media.to_ascii_lowercase().contains("yaml");
         if !is_yaml || is_the_same_in_yaml(&sent.body) {
@@ -68,7 +64,7 @@ impl Sent {
         self.body.is_empty()
     }
 
-    /// The body, in JSON if it came as protobuf that can be read.
+    /// The body, in JSON if it came in another encoding and can be read.
     pub(super) fn readable(&self) -> &Bytes {
         self.decoded.as_ref().unwrap_or(&self.body)
     }
@@ -104,6 +100,16 @@ impl Sent {
     /// Whether the server is to apply the object.
     pub(super) fn is_apply_patch(&self) -> bool {
         self.form == Form::ApplyPatch
+    }
+}
+
+/// A body that is JSON in another encoding, as JSON. None: it is none, or can't be read in one way.
+fn decoded(body: &[u8], media: &str) -> Option<Vec<u8>> {
+    let is = |name: &str| media.eq_ignore_ascii_case(name);
+    match media {
+        _ if is(protobuf::CONTENT_TYPE) => protobuf::to_json(body).ok(),
+        _ if is(cbor::CONTENT_TYPE) || is(cbor::APPLY_CONTENT_TYPE) => cbor::to_json(body).ok(),
+        _ => None,
     }
 }
 
@@ -149,6 +155,21 @@ mod tests {
         assert!(unread.object().is_none() && unread.readable() == unread.body());
         // Nobody takes protobuf for it that says that it is JSON.
         assert!(sent(named, "application/json").object().is_none());
+    }
+
+    #[test]
+    fn cbor_is_readable_as_json_or_not_at_all() {
+        let body = b"\xD9\xD9\xF7\xA1\x44spec\xA0";
+        for (media, apply) in [("application/cbor", false), ("Application/apply-patch+cbor", true)]
+        {
+            let read = sent(body, media);
+            assert_eq!(read.readable(), &br#"{"spec":{}}"#[..]);
+            assert!(read.is_decoded() && read.object().is_some());
+            assert_eq!(read.is_apply_patch(), apply);
+        }
+        let twice = sent(b"\xD9\xD9\xF7\xA2\x41a\x01\x61a\x02", "application/cbor");
+        assert!(twice.object().is_none() && !twice.is_decoded());
+        assert!(sent(body, "application/json").object().is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 // The official Go client, as controllers use it: creates two objects, then tells, one JSON object a
 // line, what an informer on the ConfigMaps of the namespace default is told.
 //
-//	informer SECONDS json|protobuf WATCH_SECONDS
+//	informer SECONDS json|protobuf|cbor WATCH_SECONDS
 //
 // It ends when a ConfigMap named end is added, or after so many seconds. A watch lasts
 // WATCH_SECONDS; 0 leaves that to the client, which takes five to ten minutes. The configuration is
@@ -64,17 +64,23 @@ func number(text string) int64 {
 
 func main() {
 	if len(os.Args) != 4 {
-		log.Fatal("informer SECONDS json|protobuf WATCH_SECONDS")
+		log.Fatal("informer SECONDS json|protobuf|cbor WATCH_SECONDS")
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	if err != nil {
 		log.Fatal(err)
 	}
-	config.ContentType = "application/json"
-	if os.Args[2] == "protobuf" {
+	switch os.Args[2] {
+	case "protobuf":
 		// As kube-controller-manager and controller-runtime set it.
 		config.ContentType = "application/vnd.kubernetes.protobuf"
 		config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	case "cbor":
+		// As client-go sets it where ClientsPreferCBOR is on.
+		config.ContentType = "application/cbor"
+		config.AcceptContentTypes = "application/cbor;q=1,application/json;q=0.9"
+	default:
+		config.ContentType = "application/json"
 	}
 	seconds, watchSeconds := number(os.Args[1]), number(os.Args[3])
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(seconds)*time.Second)
