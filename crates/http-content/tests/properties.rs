@@ -60,6 +60,30 @@ fn kinds() -> impl Strategy<Value = Kind> {
     ]
 }
 
+/// A small document, of few names and values, so that the same come again with others beside them.
+fn line() -> impl Strategy<Value = String> {
+    let names = ["a", "note", "password", "phone", "a\\\"b", CARD, "jane@example.com"];
+    let values = [
+        "\"x\"",
+        "\"hunter22\"",
+        "\"4155551234\"",
+        "4155551234",
+        "\"jane@example.com\"",
+        "\"amFuZUBleGFtcGxlLmNvbQ==\"",
+        "\"2026-01-01T00:00:00Z\"",
+        "\"10.0.0.1\"",
+        CARD,
+        "1",
+        "null",
+        "[\"hunter22\"]",
+    ];
+    let member = (prop::sample::select(names.to_vec()), prop::sample::select(values.to_vec()))
+        .prop_map(|(name, value)| format!("{{\"{name}\":{value}}}"));
+    (prop::sample::select(names.to_vec()), member, any::<bool>()).prop_map(|(name, inner, deep)| {
+        if deep { format!("{{\"{name}\":{inner}}}\n") } else { format!("{inner}\n") }
+    })
+}
+
 /// Pieces that parsers care for.
 fn body() -> impl Strategy<Value = Vec<u8>> {
     let word = prop::sample::select(vec![
@@ -117,6 +141,23 @@ proptest! {
                 let left = made.to_string();
                 prop_assert!(!left.contains("jane@") && !left.contains(CARD), "{left}");
             }
+        }
+    }
+
+    #[test]
+    fn what_was_seen_before_changes_nothing(lines in prop::collection::vec(line(), 0..120)) {
+        let hide = "[[rule]]\npaths = [\"$.a.note\", \"$.phone\"]\nclient = { operator = \"null\" }\n\
+            [[rule]]\nentity = [\"ALL\"]\nclient = { operator = \"replace\" }\n\
+            record = { operator = \"hash\" }";
+        for policy in [all(), both(), policy(hide)] {
+            let (mut client, mut record) = (Vec::new(), Vec::new());
+            for line in &lines {
+                let alone = whole(&Kind::Ndjson, &policy, line.as_bytes());
+                client.extend(alone.0);
+                record.extend(alone.1);
+            }
+            let together = whole(&Kind::Ndjson, &policy, lines.concat().as_bytes());
+            prop_assert_eq!(together, (client, record));
         }
     }
 

@@ -120,12 +120,21 @@ impl Policy {
         Outcome::Replaced
     }
 
-    /// Whether a value with this name beside it has to be looked at at all:
-    /// most have not, which is told quickly.
+    /// Whether a value with this name beside it has to be looked at at all, for any of those who
+    /// will see it: most have not, which is told quickly.
     #[must_use]
-    pub fn may_mask(&self, sink: Sink, name: &[u8], value: &[u8]) -> bool {
-        let wanted = self.wanted(sink);
-        !wanted.is_empty() && (wanted.custom || !harmless_beside(value) || is_password(name))
+    pub fn may_mask(
+        &self,
+        sinks: impl IntoIterator<Item = Sink>,
+        name: &[u8],
+        value: &[u8],
+    ) -> bool {
+        let (mut any, mut custom) = (false, false);
+        for wanted in sinks.into_iter().map(|sink| self.wanted(sink)) {
+            any |= !wanted.is_empty();
+            custom |= wanted.custom;
+        }
+        any && (custom || !harmless_beside(value) || is_password(name))
     }
 
     /// As [`mask_text`](Self::mask_text) of the value that is `text[part]`;

@@ -1,7 +1,7 @@
 //! Names and values of a document, masked.
 
+use super::Walker;
 use super::token::{Cursor, Name};
-use super::{KNOWN_NAMES, MAX_KNOWN, Walker};
 use crate::escape::{JsonText, Writing, decode};
 use crate::eyes::Outs;
 use crate::nested;
@@ -37,6 +37,15 @@ pub(super) struct Named {
     name: Option<Name>,
 }
 
+impl Named {
+    /// The text of a member that ends at the cursor; none if it has no name, or if what becomes of
+    /// it depends on where it stands.
+    fn member<'b>(&self, cursor: &Cursor<'b>) -> Option<&'b [u8]> {
+        let name = self.name.filter(|_| self.rule.is_none())?;
+        Some(cursor.slice(name.start - 1, cursor.at))
+    }
+}
+
 impl Walker {
     pub(super) fn named(&mut self, name: Option<Name>, cursor: &Cursor<'_>) -> Named {
         Named { rule: self.rule_for(name, cursor), name }
@@ -54,12 +63,40 @@ impl Walker {
         }
     }
 
-    pub(super) fn mask_name(&mut self, name: Name, cursor: &mut Cursor<'_>, outs: &mut Outs<'_>) {
-        let raw = cursor.slice(name.start, name.end);
-        let slot = slot(raw);
-        if self.known.get(slot).is_some_and(|known| known == raw && !raw.is_empty()) {
+    /// Masks a member that ends at the cursor, its name first; `mask` does it to the value, and
+    /// says whether it changed it. One that was found clean before is not searched again.
+    pub(super) fn masked_once(
+        &mut self,
+        named: &Named,
+        cursor: &mut Cursor<'_>,
+        outs: &mut Outs<'_>,
+        mask: impl FnOnce(&mut Self, &mut Cursor<'_>, &mut Outs<'_>) -> bool,
+    ) {
+        let member = named.member(cursor);
+        if member.is_some_and(|text| self.clean.has(text)) {
+            self.counts.client.scanned += 1;
+            self.counts.record.scanned += 1;
             return;
         }
+        let name_changed = named.name.is_some_and(|name| self.mask_name(name, cursor, outs));
+        let changed = mask(self, cursor, outs);
+        if let (false, false, Some(text)) = (name_changed, changed, member) {
+            self.clean.add(text);
+        }
+    }
+
+    /// Masks a name. False: there is nothing in it.
+    pub(super) fn mask_name(
+        &mut self,
+        name: Name,
+        cursor: &mut Cursor<'_>,
+        outs: &mut Outs<'_>,
+    ) -> bool {
+        let quoted = cursor.slice(name.start - 1, name.end + 1);
+        if self.clean.has(quoted) {
+            return false;
+        }
+        let raw = cursor.slice(name.start, name.end);
         let policy = &self.eyes.policy;
         let text = self.leaf.decoded_name(raw, name.escapes);
         let found = |sink| {
@@ -67,13 +104,8 @@ impl Walker {
             policy.mask_text(sink, text, &mut out, &mut Receipt::new()) == Outcome::Replaced
         };
         if !self.eyes.lanes().any(found) {
-            if raw.len() <= MAX_KNOWN
-                && let Some(known) = self.known.get_mut(slot)
-            {
-                known.clear();
-                known.extend_from_slice(raw);
-            }
-            return;
+            self.clean.add(quoted);
+            return false;
         }
         let buffer = cursor.buffer;
         cursor.flush(name.start, outs);
@@ -87,15 +119,17 @@ impl Walker {
             done
         });
         cursor.flushed = name.end;
+        true
     }
 
+    /// Masks a string. False: there is nothing in it.
     pub(super) fn mask_string(
         &mut self,
         named: &Named,
         (start, end, escapes): (usize, usize, bool),
         cursor: &mut Cursor<'_>,
         outs: &mut Outs<'_>,
-    ) {
+    ) -> bool {
         let buffer = cursor.buffer;
         let raw = buffer.get(start..end).unwrap_or_default();
         let Scratch { name: name_room, value: value_room, text, masked } = &mut self.leaf;
@@ -121,15 +155,17 @@ impl Walker {
             _ => b"",
         };
         let policy: &Policy = &self.eyes.policy;
-        if named.rule.is_none() && !self.eyes.lanes().any(|s| may_hold(policy, s, name, value)) {
+        let looks = || policy.may_mask(self.eyes.lanes(), name, value) || nested::may_hold(value);
+        if named.rule.is_none() && !looks() {
             self.counts.client.scanned += 1;
             self.counts.record.scanned += 1;
-            return;
+            return false;
         }
         cursor.flush(start - 1, outs);
         cursor.flushed = end + 1;
         let whole = buffer.get(start - 1..=end).unwrap_or_default();
         let rule = named.rule.and_then(|n| policy.path_rule(n));
+        let mut changed = false;
         self.eyes.each(whole, outs, &mut self.counts, |sink, out, receipt| {
             if let Some(rule) = rule {
                 return by_rule(rule.operator(sink), value, out, receipt);
@@ -138,22 +174,24 @@ impl Walker {
             if !mask_value(policy, sink, (name, value), text, masked, receipt) {
                 return false;
             }
+            changed = true;
             out.push(b'"');
             JsonText::write(masked, out);
             out.push(b'"');
             true
         });
+        changed
     }
 
     /// A card's number becomes another number of as many digits; any other
-    /// value in a number, the string of its mask.
+    /// value in a number, the string of its mask. False: there is nothing in it.
     pub(super) fn mask_number(
         &mut self,
         named: &Named,
         start: usize,
         cursor: &mut Cursor<'_>,
         outs: &mut Outs<'_>,
-    ) {
+    ) -> bool {
         let buffer = cursor.buffer;
         let raw = buffer.get(start..cursor.at).unwrap_or_default();
         let Scratch { name: name_room, value: value_room, text, masked } = &mut self.leaf;
@@ -173,18 +211,20 @@ impl Walker {
         }
         let value: &[u8] = value_room;
         let policy: &Policy = &self.eyes.policy;
-        if named.rule.is_none() && !self.eyes.lanes().any(|s| policy.may_mask(s, name, value)) {
-            return;
+        if named.rule.is_none() && !policy.may_mask(self.eyes.lanes(), name, value) {
+            return false;
         }
         cursor.flush(start, outs);
         cursor.flushed = cursor.at;
         let rule = named.rule.and_then(|n| policy.path_rule(n));
+        let mut changed = false;
         self.eyes.each(raw, outs, &mut self.counts, |sink, out, receipt| {
             if let Some(rule) = rule {
                 return by_rule(rule.operator(sink), raw, out, receipt);
             }
             let digits = std::str::from_utf8(value).unwrap_or_default();
             if let Some(made) = policy.mask_digits(sink, digits, receipt) {
+                changed = true;
                 out.extend_from_slice(made.as_bytes());
                 return true;
             }
@@ -192,11 +232,13 @@ impl Walker {
             if policy.mask_named(sink, (name, value), text, masked, receipt) == Outcome::Same {
                 return false;
             }
+            changed = true;
             out.push(b'"');
             JsonText::write(masked, out);
             out.push(b'"');
             true
         });
+        changed
     }
 
     /// `true` and `false` hold nothing but what a path rule says; `null` nothing at all.
@@ -219,13 +261,6 @@ impl Walker {
             by_rule(rule.operator(sink), raw, out, receipt)
         });
     }
-}
-
-/// Where a name is remembered.
-fn slot(name: &[u8]) -> usize {
-    let at = |i: usize| name.get(i).map_or(0, |b| usize::from(*b));
-    let last = at(name.len().wrapping_sub(1));
-    (name.len() * 7 + at(0) * 3 + at(name.len() / 2) * 5 + last) % KNOWN_NAMES
 }
 
 /// What a path rule makes of a value.
@@ -254,11 +289,6 @@ fn by_rule(
         }
     }
     true
-}
-
-/// Whether a string has to be looked at.
-fn may_hold(policy: &Policy, sink: Sink, name: &[u8], value: &[u8]) -> bool {
-    policy.may_mask(sink, name, value) || nested::may_hold(value)
 }
 
 /// Masks a string: what is in it, then what is encoded in it.

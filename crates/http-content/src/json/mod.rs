@@ -4,6 +4,7 @@
 //! A member is looked at when all of it (name and value) is there, so that the
 //! name can say what the value is. Strings longer than [`MAX_STRING`] stream.
 
+mod clean;
 mod leaf;
 mod token;
 
@@ -11,6 +12,7 @@ use crate::error::ContentError;
 use crate::escape::JsonText;
 use crate::eyes::{Counts, Eyes, Outs, TextMask};
 use crate::recode::Recode;
+use clean::Clean;
 use masking::{OnUnmaskable, PathWalk, Sink};
 use token::Token;
 
@@ -27,10 +29,6 @@ pub const MAX_NAME: usize = 16 * 1024;
 pub const MAX_NUMBER: usize = 1024;
 /// Most white space between a name and its value, in bytes.
 pub const MAX_GAP: usize = 1024;
-
-/// How many harmless names are remembered, and how long they may be, in bytes.
-const KNOWN_NAMES: usize = 64;
-const MAX_KNOWN: usize = 40;
 
 /// What may come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +83,7 @@ pub(crate) struct Walker {
     names: Vec<u8>,
     walk: PathWalk,
     paths: bool,
-    /// Names that were found harmless, each at its hash: names come again and again.
-    known: Vec<Vec<u8>>,
+    clean: Clean,
     root_rule: Option<usize>,
     leaf: leaf::Scratch,
     counts: Counts,
@@ -105,7 +102,7 @@ impl Walker {
             names: Vec::new(),
             walk: PathWalk::default(),
             paths: eyes.policy.has_path_rules(),
-            known: vec![Vec::new(); KNOWN_NAMES],
+            clean: Clean::default(),
             root_rule: None,
             leaf: leaf::Scratch::default(),
             counts: Counts::default(),

@@ -272,10 +272,9 @@ impl Walker {
             Quoted::Ends(end, escapes) if end - start <= MAX_STRING => {
                 cursor.at = end + 1;
                 let named = self.named(name, cursor);
-                if let Some(name) = name {
-                    self.mask_name(name, cursor, outs);
-                }
-                self.mask_string(&named, (start, end, escapes), cursor, outs);
+                self.masked_once(&named, cursor, outs, |walker, cursor, outs| {
+                    walker.mask_string(&named, (start, end, escapes), cursor, outs)
+                });
                 self.behind_value();
                 Token::Done
             }
@@ -342,10 +341,9 @@ impl Walker {
             return Token::Need;
         }
         let named = self.named(name, cursor);
-        if let Some(name) = name {
-            self.mask_name(name, cursor, outs);
-        }
-        self.mask_number(&named, start, cursor, outs);
+        self.masked_once(&named, cursor, outs, |walker, cursor, outs| {
+            walker.mask_number(&named, start, cursor, outs)
+        });
         self.behind_value();
         Token::Done
     }
