@@ -1,9 +1,10 @@
 //! One recording's way into the chunk folder.
 //!
 //! Answers come in small reads, and every hand-over to the folder's thread costs two wake-ups. So
-//! there is one hand-over under way at a time: what comes meanwhile is gathered and goes with the
-//! next (Nagle's rule, RFC 896, with the disk in the network's place). Nothing waits for a clock: who
-//! waits for bytes to be written sends on those that were gathered before.
+//! there is one hand-over under way at a time, and none of a few bytes: what comes meanwhile is
+//! gathered and goes with the next (Nagle's rule, RFC 896, with the disk in the network's place).
+//! Nothing waits for a clock: who waits for bytes to be written sends on those that were gathered
+//! before.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::journal::{JournalError, Object, Progress};
 
+/// Gathered bytes that are handed over before anybody waits for them, if nothing is under way.
+const EAGER_BYTES: usize = 32 * 1024;
 /// Gathered bytes that are handed over though an earlier hand-over is still under way.
 const GATHER_BYTES: usize = 128 * 1024;
 
@@ -40,7 +43,8 @@ impl Spool {
         let under_way = inner.writer.is_writing().map_err(failed)?;
         inner.taken += bytes.len() as u64;
         inner.backlog.extend_from_slice(bytes);
-        if !under_way || inner.backlog.len() >= GATHER_BYTES {
+        let enough = if under_way { GATHER_BYTES } else { EAGER_BYTES };
+        if inner.backlog.len() >= enough {
             inner.hand_over()?;
         }
         Ok(inner.taken)
@@ -49,7 +53,8 @@ impl Spool {
     /// As [`write`](Self::write), of bytes that need no copy if they can be handed over at once.
     pub(crate) fn write_whole(&self, bytes: Bytes) -> Result<u64, JournalError> {
         let mut inner = self.lock();
-        if !inner.backlog.is_empty() || inner.writer.is_writing().map_err(failed)? {
+        let small = bytes.len() < EAGER_BYTES || !inner.backlog.is_empty();
+        if small || inner.writer.is_writing().map_err(failed)? {
             drop(inner);
             return self.write(&bytes);
         }

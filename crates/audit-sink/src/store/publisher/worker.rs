@@ -1,5 +1,6 @@
 //! The publisher's task.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,6 +29,9 @@ const POLL: Duration = Duration::from_millis(25);
 /// larger than the local folder may hold can go on.
 const EAGER_CHUNK_BYTES: u64 = 64 << 20;
 
+/// Chunks that are remembered to be in a folder, by their hashes; then all are forgotten.
+const MAX_REMEMBERED: usize = 16_384;
+
 pub(super) struct Worker {
     log: LogStore,
     source: Arc<dyn Source>,
@@ -36,6 +40,9 @@ pub(super) struct Worker {
     control: Arc<Control>,
     status: watch::Sender<PublisherStatus>,
     edge: Edge,
+    /// Chunks that this task has put into a folder, or compared with what is there: who asks for
+    /// the same once more gets the same answer, whose chunks need not be compared each time.
+    remembered: HashSet<Hash>,
 }
 
 /// Runs what blocks on the ring's file or the local folder off the async threads.
@@ -71,7 +78,8 @@ impl Worker {
             watch::channel(PublisherStatus { published, ..PublisherStatus::default() });
         // A crash between checkpoint and release: the ring may forget what is in the store.
         source.release(published);
-        Ok((Self { log, source, signer, config, control, status, edge }, seen))
+        let remembered = HashSet::new();
+        Ok((Self { log, source, signer, config, control, status, edge, remembered }, seen))
     }
 
     pub(super) async fn run(mut self) {
@@ -216,24 +224,31 @@ impl Worker {
     }
 
     /// Uploads every sealed chunk and returns them; their files are still there.
-    async fn upload_chunks(&self) -> Result<Vec<ChunkRef>, StoreError> {
+    async fn upload_chunks(&mut self) -> Result<Vec<ChunkRef>, StoreError> {
         let Some(dir) = self.config.chunks.clone() else { return Ok(Vec::new()) };
         let listing = dir.clone();
         let chunks = blocking(move || listing.sealed().map_err(StoreError::Chunks)).await?;
-        let store = self.log.store();
-        let rest = match store.folder() {
+        let rest = match self.log.store().folder() {
             Some(folder) => {
-                let (dir, chunks, folder) = (dir.clone(), chunks.clone(), folder.to_owned());
-                blocking(move || link_chunks(&dir, chunks, &folder)).await?
+                let (dir, folder) = (dir.clone(), folder.to_owned());
+                let known = |chunk: &ChunkRef| self.remembered.contains(&chunk.sha256);
+                let (known, new): (Vec<_>, Vec<_>) = chunks.iter().copied().partition(known);
+                blocking(move || link_chunks(&dir, new, known, &folder)).await?
             }
             None => chunks.clone(),
         };
-        let (this, dir) = (self, &dir);
+        let (this, dir) = (&*self, &dir);
         stream::iter(rest)
             .map(|chunk| async move { this.upload_chunk(dir, &chunk).await })
             .buffer_unordered(PARALLEL_CHUNKS)
             .try_collect::<()>()
             .await?;
+        if self.log.store().folder().is_some() {
+            if self.remembered.len() + chunks.len() > MAX_REMEMBERED {
+                self.remembered.clear();
+            }
+            self.remembered.extend(chunks.iter().take(MAX_REMEMBERED).map(|chunk| chunk.sha256));
+        }
         Ok(chunks)
     }
 
@@ -257,24 +272,30 @@ impl Worker {
     }
 }
 
-/// In a folder on the same file system a chunk is linked, not copied. Returns those for which
-/// that is not possible.
+/// In a folder on the same file system a chunk is linked, not copied; of those that are `known`
+/// to be there already, it is seen that they still are. Returns those for which that is not so.
 fn link_chunks(
     dir: &ChunkDir,
-    chunks: Vec<ChunkRef>,
+    new: Vec<ChunkRef>,
+    known: Vec<ChunkRef>,
     folder: &std::path::Path,
 ) -> Result<Vec<ChunkRef>, StoreError> {
-    if chunks.is_empty() {
-        return Ok(chunks);
-    }
     let blobs = folder.join("blobs");
+    let is_there = |chunk: &ChunkRef| {
+        let there = std::fs::metadata(blobs.join(chunk.sha256.to_hex()));
+        there.is_ok_and(|file| file.len() == u64::from(chunk.len))
+    };
+    let mut rest: Vec<ChunkRef> = known.into_iter().filter(|chunk| !is_there(chunk)).collect();
+    if new.is_empty() {
+        return Ok(rest);
+    }
     if std::fs::create_dir_all(&blobs).is_err() {
         // The store can't be written now: the ordinary way waits until it can.
-        return Ok(chunks);
+        rest.extend(new);
+        return Ok(rest);
     }
-    let mut rest = Vec::new();
     let mut linked = false;
-    for chunk in chunks {
+    for chunk in new {
         match std::fs::hard_link(dir.file(&chunk), blobs.join(chunk.sha256.to_hex())) {
             Ok(()) => linked = true,
             // There already, or another file system: the ordinary way compares or copies.
