@@ -38,6 +38,8 @@ fn a_login_that_ends_ends_watches_logs_and_exec() {
         ("exec by WebSocket", start(&["exec", "-i", "web", "--", "cat"], "true")),
         ("exec by SPDY", start(&["exec", "-i", "web", "--", "cat"], "false")),
     ];
+    let url = format!("{}/api/v1/namespaces/default/pods?watch=1", rig.url());
+    let watched = rig::curl(&rig.ca(), &token, &["--max-time", "60"], &url);
     while all.iter_mut().any(|(_, it)| it.try_wait().unwrap().is_none()) {
         let running: Vec<&str> = all
             .iter_mut()
@@ -47,6 +49,9 @@ fn a_login_that_ends_ends_watches_logs_and_exec() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(begun.elapsed() > Duration::from_secs(4), "they ended before the login did");
+    // A watch ends in order, as it does by its own time: its client watches on, if it still may.
+    assert!(watched.ends_with("\n200") && watched.contains("\"ADDED\""), "{watched}");
+    assert!(all[0].1.wait().unwrap().success());
     let record = rig.record();
     for part in ["watch=true", "/log?", "/exec?"] {
         let commands: Vec<_> = record

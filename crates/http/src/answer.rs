@@ -8,13 +8,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use gate::{JournalError, Release, Wait};
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use identity::EndReason;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::body::{AHEAD, BodyError};
 use crate::content::{Content, forget_the_bytes};
@@ -26,6 +26,13 @@ use crate::stall::{Busy, Taking};
 /// The most that is handed over at once on a stream of HTTP/2, in bytes: so much of an answer may
 /// stay behind in its connection when the client takes no more.
 pub const MAX_PIECE: usize = 16 * 1024;
+
+/// What an answer brings within this time goes on together, unless it is [`PACE_BYTES`]: API servers
+/// of Kubernetes send 4 KiB at a time, and each way to the disk's thread and to the client has its
+/// price. What comes more seldom goes on at once.
+const PACE: Duration = Duration::from_millis(1);
+/// So much goes on at once, in bytes.
+const PACE_BYTES: usize = 2 * MAX_PIECE;
 
 /// An answer's body on its way to the client.
 pub struct AnswerBody {
@@ -57,13 +64,24 @@ pub(crate) struct Answering {
     /// None when its outcome is on record.
     running: Option<Shared>,
     wait: Box<dyn Wait>,
+    /// What was read since the last release.
+    fresh: Vec<Piece>,
+    /// When that was.
+    released: Option<Instant>,
+    pace: Option<Pin<Box<Sleep>>>,
+    /// What waits for its record.
     queue: VecDeque<(Piece, Release)>,
+    /// Bytes of both, and of those of them that are fresh.
     held: usize,
+    held_fresh: usize,
     /// The end: it waits for the outcome's record.
     tail: Option<Vec<Piece>>,
     /// The head waits, or went.
     gathered: bool,
     over: Pin<Box<dyn Future<Output = EndReason>>>,
+    /// Whether it may end between any two of its lines, and be whole; whether it stands there.
+    by_lines: bool,
+    between: bool,
     /// How long it may stand still, and since when it does.
     patience: Option<Duration>,
     still: Option<Pin<Box<Sleep>>>,
@@ -100,16 +118,28 @@ impl Answering {
             content,
             running: Some(running),
             wait,
+            fresh: Vec::new(),
+            released: None,
+            pace: None,
             queue: VecDeque::new(),
             held: 0,
+            held_fresh: 0,
             tail: None,
             gathered: false,
             over: Box::pin(async move { lease.ended().await }),
+            by_lines: false,
+            between: true,
             patience,
             still: None,
             taking: Taking::here(),
             jobs,
         }))
+    }
+
+    /// It is a sequence of lines that ends at any time, as its client knows: where the caller's
+    /// right ends, so does it, in order. The record says why.
+    pub(crate) fn ends_between_lines(&mut self) {
+        self.by_lines = true;
     }
 
     /// Waits until the head may be handed on. Before that, what there is of the body is read: all
@@ -147,21 +177,26 @@ impl Answering {
     /// Puts the head before what waits, unless the whole answer is there: then all of it goes
     /// with the outcome.
     fn release_head(&mut self) -> Result<(), BodyError> {
+        self.fresh.insert(0, Piece::Head);
+        self.release_fresh()
+    }
+
+    /// What was read since the last time waits for its record from here on. The rest of a short
+    /// answer goes with its outcome.
+    fn release_fresh(&mut self) -> Result<(), BodyError> {
+        let short = self.held <= gate::MAX_ANSWER_IN_ENTRIES;
         match (&mut self.tail, &self.running) {
-            (Some(tail), _) => {
-                let data = self.queue.drain(..).map(|(piece, _)| piece);
-                let whole: Vec<Piece> = std::iter::once(Piece::Head).chain(data).collect();
-                tail.splice(0..0, whole);
+            (Some(tail), _) if short => {
+                tail.splice(0..0, self.fresh.drain(..));
             }
-            (None, Some(running)) => {
+            (_, Some(running)) => {
                 let release = running.borrow_mut().exchange.release()?;
-                for (_, held) in &mut self.queue {
-                    *held = release.clone();
-                }
-                self.queue.push_front((Piece::Head, release));
+                self.queue.extend(self.fresh.drain(..).map(|piece| (piece, release.clone())));
             }
-            (None, None) => {}
+            (_, None) => {}
         }
+        self.held_fresh = 0;
+        self.released = Some(Instant::now());
         Ok(())
     }
 
@@ -171,7 +206,14 @@ impl Answering {
             return Ok(Poll::Pending);
         };
         if let Poll::Ready(why) = self.over.as_mut().poll(cx) {
-            running.borrow_mut().failed("cut", why.code());
+            let mut running = running.borrow_mut();
+            running.failed("cut", why.code());
+            if self.by_lines && self.between {
+                tell(&mut running, &self.content);
+                self.source = None;
+                self.tail = Some(Vec::new());
+                return Ok(Poll::Ready(()));
+            }
             return Err(BodyError::Over(why));
         }
         let Poll::Ready(frame) = Pin::new(&mut source.body).poll_frame(cx) else {
@@ -211,8 +253,13 @@ impl Answering {
                 if ends {
                     return self.close(Some(Piece::Data(data)));
                 }
-                let release = running.borrow().exchange.session().release();
-                self.hold(Piece::Data(data), release);
+                // What is held back to be searched with what follows leaves nothing yet.
+                if let Some(last) = data.last() {
+                    self.between = *last == b'\n';
+                    self.held += data.len();
+                    self.held_fresh += data.len();
+                    self.fresh.push(Piece::Data(data));
+                }
                 Ok(Poll::Ready(()))
             }
             Err(frame) => match frame.into_trailers() {
@@ -226,13 +273,6 @@ impl Answering {
                 Err(_) => Ok(Poll::Ready(())),
             },
         }
-    }
-
-    fn hold(&mut self, piece: Piece, release: Release) {
-        if let Piece::Data(data) = &piece {
-            self.held += data.len();
-        }
-        self.queue.push_back((piece, release));
     }
 
     /// The target has said all: what is left waits for the outcome.
@@ -277,16 +317,14 @@ impl Answering {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
+            self.read_ahead(cx)?;
             if let Some((_, release)) = self.queue.front()
                 && let Poll::Ready(cleared) = release.poll_cleared(&mut *self.wait, cx)
             {
                 cleared?;
                 match self.queue.pop_front() {
-                    Some((Piece::Data(mut data), release)) => {
-                        if self.taking.is_some() && data.len() > MAX_PIECE {
-                            let rest = data.split_off(MAX_PIECE);
-                            self.queue.push_front((Piece::Data(rest), release));
-                        }
+                    Some((Piece::Data(data), release)) => {
+                        let data = self.of_a_size(data, release, cx);
                         self.held -= data.len();
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
@@ -296,32 +334,72 @@ impl Answering {
                     Some((Piece::Head, _)) | None => continue,
                 }
             }
-            if self.tail.is_some() {
-                match self.running {
-                    Some(_) => ready!(self.poll_end(cx))?,
-                    None if self.queue.is_empty() => return Poll::Ready(None),
-                    None => return Poll::Pending,
-                }
-                continue;
-            }
-            if self.held >= AHEAD {
-                return Poll::Pending;
-            }
-            match self.poll_source(cx)? {
-                Poll::Ready(()) => self.release_last()?,
-                Poll::Pending => return Poll::Pending,
+            match (&self.tail, &self.running) {
+                (None, _) => return Poll::Pending,
+                (Some(_), Some(_)) => ready!(self.poll_end(cx))?,
+                (Some(_), None) if self.queue.is_empty() => return Poll::Ready(None),
+                (Some(_), None) => return Poll::Pending,
             }
         }
     }
 
-    /// What was just read waits for its own record.
-    fn release_last(&mut self) -> Result<(), BodyError> {
-        if let (Some((_, held)), Some(running), None) =
-            (self.queue.back_mut(), &self.running, &self.tail)
-        {
-            *held = running.borrow_mut().exchange.release()?;
+    /// Reads what the target has said by now, as far as there is room; and, when it is time, has it
+    /// wait for its record.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        while self.tail.is_none() && self.held < AHEAD {
+            if self.poll_source(cx)?.is_pending() {
+                break;
+            }
+        }
+        let due = self.tail.is_some()
+            || self.held_fresh >= PACE_BYTES
+            || self.queue.is_empty() && self.is_time(cx);
+        if due && !self.fresh.is_empty() {
+            self.release_fresh()?;
         }
         Ok(())
+    }
+
+    /// Whether what is fresh need not wait for more.
+    fn is_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(due) = self.released.filter(|_| !self.fresh.is_empty()).map(|at| at + PACE) else {
+            return true;
+        };
+        if due <= Instant::now() {
+            return true;
+        }
+        let pace = self.pace.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        pace.as_mut().reset(due);
+        pace.as_mut().poll(cx).is_ready()
+    }
+
+    /// A piece that was cleared, joined with those behind it that are, or cut: each that is handed
+    /// over costs a record of TLS and a call of the operating system.
+    fn of_a_size(&mut self, mut data: Bytes, release: Release, cx: &mut Context<'_>) -> Bytes {
+        if data.len() >= MAX_PIECE {
+            if self.taking.is_some() && data.len() > MAX_PIECE {
+                let rest = data.split_off(MAX_PIECE);
+                self.queue.push_front((Piece::Data(rest), release));
+            }
+            return data;
+        }
+        let mut joined = BytesMut::new();
+        while let Some((Piece::Data(next), release)) = self.queue.front_mut() {
+            let room = MAX_PIECE - data.len().max(joined.len());
+            let cleared = release.poll_cleared(&mut *self.wait, cx);
+            if room == 0 || !matches!(cleared, Poll::Ready(Ok(_))) {
+                break;
+            }
+            if joined.is_empty() {
+                joined.reserve(MAX_PIECE);
+                joined.extend_from_slice(&data);
+            }
+            joined.extend_from_slice(&next.split_to(next.len().min(room)));
+            if next.is_empty() {
+                self.queue.pop_front();
+            }
+        }
+        if joined.is_empty() { data } else { joined.freeze() }
     }
 }
 

@@ -115,6 +115,10 @@ impl Connection {
         let jobs = self.jobs.clone();
         let mut answering =
             Answering::new(source, &head, content, running.clone(), jobs, patience)?;
+        let sequence = matches!(&dialect, Dialect::Kubernetes(answers) if answers.sequence);
+        if sequence && !is_coded(&parts.headers) {
+            answering.ends_between_lines();
+        }
         poll_fn(|cx| answering.poll_head(short, cx)).await.map_err(told)?;
         parts.version = Version::default();
         parts.extensions.clear();

@@ -15,7 +15,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
@@ -36,6 +36,8 @@ const MAX_STREAMS: u32 = 100;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same of all answers of a connection: so that one that nobody takes holds up no other.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS;
+/// What is read of a connection with TLS at once, in bytes: a record, and a little more.
+const READ_BYTES: usize = 18 * 1024;
 /// How often a target is asked whether it is still there, and how long it may take to say so.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -191,7 +193,9 @@ async fn open(key: Key, upstream: &Upstream, whole: bool) -> Result<Sender, Conn
         Http2::Negotiated => offering(tls, &["h2", "http/1.1"]),
         Http2::Always => offering(tls, &["h2"]),
     };
-    let stream = TlsConnector::from(config).connect(name, tcp).await?;
+    // rustls reads 4 KiB at a time, each of which would be a call of the operating system.
+    let buffered = BufReader::with_capacity(READ_BYTES, tcp);
+    let stream = TlsConnector::from(config).connect(name, buffered).await?;
     match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => handshake_2(key, stream).await,
         _ if upstream.http2 == Http2::Always => Err(ConnectError::NoHttp2),

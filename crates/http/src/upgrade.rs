@@ -6,12 +6,13 @@
 //! ([`Streams`]).
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use gate::{JournalError, Wait};
+use gate::{Admitted, JournalError, Release, Wait};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -19,15 +20,20 @@ use hyper_util::rt::TokioIo;
 use kubernetes_wire::streams::Side;
 use terminal::frames::{self, Kind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use crate::body::AHEAD;
 use crate::kubernetes::{Garbled, Part, Streams};
 use crate::running::Shared;
 
 /// How long a side may go on that takes nothing more.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// What is read of one side at once, in bytes; as much may wait for its record.
+/// What is read of one side at once, in bytes.
 const PIECE_BYTES: usize = 16 * 1024;
+/// What the shortest piece counts for towards [`AHEAD`], in bytes.
+const LEAST_WEIGHT: usize = 256;
+
 /// A protocol that a connection may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -199,23 +205,144 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// Reads, records, waits for the record, and only then writes.
+    /// Reads and records; writes what is on record, while more is read.
     async fn relay(
         self,
         mut from: ReadHalf<TokioIo<Upgraded>>,
         mut to: WriteHalf<TokioIo<Upgraded>>,
     ) -> Result<(), Broken> {
+        let ahead = Ahead::default();
+        let read = pin!(self.read(&mut from, &ahead));
+        let write = pin!(self.write(&mut to, &ahead));
+        match select(write, read).await {
+            Either::Left((written, _)) => written,
+            // What was read before it broke is passed on.
+            Either::Right((read, write)) => write.await.and(read),
+        }
+    }
+
+    async fn read(
+        &self,
+        from: &mut ReadHalf<TokioIo<Upgraded>>,
+        ahead: &Ahead,
+    ) -> Result<(), Broken> {
+        let read = async {
+            let mut piece = vec![0; PIECE_BYTES];
+            loop {
+                ahead.room().await;
+                let read = from.read(&mut piece).await?;
+                let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else {
+                    return Ok(());
+                };
+                let pass = self.recorder.record(self.from, bytes)?;
+                ahead.push(bytes.into(), pass);
+            }
+        };
+        let ended = read.await;
+        ahead.end(ended.is_ok());
+        ended
+    }
+
+    async fn write(
+        &self,
+        to: &mut WriteHalf<TokioIo<Upgraded>>,
+        ahead: &Ahead,
+    ) -> Result<(), Broken> {
         let mut wait = self.recorder.running.borrow().waiter();
-        let mut piece = vec![0; PIECE_BYTES];
+        while let Some((bytes, pass)) = ahead.next().await {
+            pass.cleared(&mut *wait).await?;
+            to.write_all(&bytes).await?;
+            if ahead.written(bytes.len()) {
+                to.flush().await?;
+            }
+        }
+        if ahead.is_whole() {
+            to.shutdown().await?;
+        }
+        Ok(())
+    }
+}
+
+/// What one side said and the other has not got yet.
+#[derive(Default)]
+struct Ahead {
+    queue: RefCell<Queue>,
+    more: Notify,
+    less: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    pieces: VecDeque<(Box<[u8]>, Pass)>,
+    /// What those count for, and the one that is being written.
+    held: usize,
+    /// Nothing more comes; whether in order.
+    end: Option<bool>,
+}
+
+impl Ahead {
+    /// Waits until more may be read.
+    async fn room(&self) {
+        while self.queue.borrow().held >= AHEAD {
+            self.less.notified().await;
+        }
+    }
+
+    fn push(&self, bytes: Box<[u8]>, pass: Pass) {
+        let mut queue = self.queue.borrow_mut();
+        queue.held += weight(bytes.len());
+        queue.pieces.push_back((bytes, pass));
+        self.more.notify_one();
+    }
+
+    fn end(&self, in_order: bool) {
+        self.queue.borrow_mut().end = Some(in_order);
+        self.more.notify_one();
+    }
+
+    /// The next piece; none at the end.
+    async fn next(&self) -> Option<(Box<[u8]>, Pass)> {
         loop {
-            let read = from.read(&mut piece).await?;
-            let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else {
-                to.shutdown().await?;
-                return Ok(());
-            };
-            self.recorder.record(self.from, bytes, &mut *wait).await?;
-            to.write_all(bytes).await?;
-            to.flush().await?;
+            {
+                let mut queue = self.queue.borrow_mut();
+                let next = queue.pieces.pop_front();
+                if next.is_some() || queue.end.is_some() {
+                    return next;
+                }
+            }
+            self.more.notified().await;
+        }
+    }
+
+    /// So much was written. Whether nothing follows at once.
+    fn written(&self, bytes: usize) -> bool {
+        let mut queue = self.queue.borrow_mut();
+        queue.held -= weight(bytes);
+        self.less.notify_one();
+        queue.pieces.is_empty()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.queue.borrow().end == Some(true)
+    }
+}
+
+/// What a piece of so many bytes counts for: what holds it takes room as well.
+fn weight(bytes: usize) -> usize {
+    bytes.max(LEAST_WEIGHT)
+}
+
+/// What a piece waits for.
+enum Pass {
+    Admitted(Admitted),
+    Release(Release),
+}
+
+impl Pass {
+    async fn cleared(&self, wait: &mut dyn Wait) -> Result<(), JournalError> {
+        match self {
+            Pass::Admitted(admitted) => admitted.cleared(wait).await.map(drop),
+            Pass::Release(release) => release.cleared(wait).await.map(drop),
         }
     }
 }
@@ -229,27 +356,21 @@ struct Recorder<'a> {
 }
 
 impl Recorder<'_> {
-    async fn record(&self, from: Side, bytes: &[u8], wait: &mut dyn Wait) -> Result<(), Broken> {
+    /// Records a piece; it may be passed on when that is on record.
+    fn record(&self, from: Side, bytes: &[u8]) -> Result<Pass, Broken> {
         let taken = match &mut *self.streams.borrow_mut() {
             Some(streams) => streams.take(from, bytes)?,
             None if from == Side::Client => vec![(Kind::Input, bytes.to_vec())],
             None => vec![(Kind::Output, bytes.to_vec())],
         };
         let frames = self.frames(&taken);
+        let mut running = self.running.borrow_mut();
         if from == Side::Client {
-            let admitted = {
-                let mut running = self.running.borrow_mut();
-                running.exchange.interleave(&frames, bytes.len())?
-            };
-            return Ok(admitted.cleared(wait).await.map(drop)?);
+            return Ok(Pass::Admitted(running.exchange.interleave(&frames, bytes.len())?));
         }
-        let release = {
-            let mut running = self.running.borrow_mut();
-            running.exchange.count(bytes.len());
-            running.exchange.answer(&frames)?;
-            running.exchange.release()?
-        };
-        Ok(release.cleared(wait).await.map(drop)?)
+        running.exchange.count(bytes.len());
+        running.exchange.answer(&frames)?;
+        Ok(Pass::Release(running.exchange.release()?))
     }
 
     fn frames(&self, parts: &[Part]) -> Vec<u8> {

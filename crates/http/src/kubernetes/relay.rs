@@ -49,8 +49,8 @@ pub(crate) struct Answers {
     release: Option<Arc<Policy>>,
     /// Whether it has values of Secrets.
     secret: bool,
-    /// Whether it is a sequence of events.
-    sequence: bool,
+    /// Whether it is a sequence of events, each a line.
+    pub(crate) sequence: bool,
     /// Whether it may be silent for as long as it likes.
     pub(crate) silent: bool,
     /// Whether what crosses after an upgrade is the streams of a command.
