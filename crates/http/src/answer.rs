@@ -76,6 +76,8 @@ pub(crate) struct Answering {
     held_fresh: usize,
     /// The end: it waits for the outcome's record.
     tail: Option<Vec<Piece>>,
+    /// It broke off: the client is told behind what came before.
+    broken: Option<BodyError>,
     /// The head waits, or went.
     gathered: bool,
     over: Pin<Box<dyn Future<Output = EndReason>>>,
@@ -125,6 +127,7 @@ impl Answering {
             held: 0,
             held_fresh: 0,
             tail: None,
+            broken: None,
             gathered: false,
             over: Box::pin(async move { lease.ended().await }),
             by_lines: false,
@@ -335,6 +338,9 @@ impl Answering {
                 }
             }
             match (&self.tail, &self.running) {
+                (None, _) if self.queue.is_empty() && self.broken.is_some() => {
+                    return Poll::Ready(self.broken.take().map(Err));
+                }
                 (None, _) => return Poll::Pending,
                 (Some(_), Some(_)) => ready!(self.poll_end(cx))?,
                 (Some(_), None) if self.queue.is_empty() => return Poll::Ready(None),
@@ -346,12 +352,16 @@ impl Answering {
     /// Reads what the target has said by now, as far as there is room; and, when it is time, has it
     /// wait for its record.
     fn read_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
-        while self.tail.is_none() && self.held < AHEAD {
-            if self.poll_source(cx)?.is_pending() {
-                break;
+        while self.tail.is_none() && self.broken.is_none() && self.held < AHEAD {
+            match self.poll_source(cx) {
+                Ok(Poll::Ready(())) => {}
+                Ok(Poll::Pending) => break,
+                Err(error @ (BodyError::Broken | BodyError::Slow)) => self.broken = Some(error),
+                Err(error) => return Err(error),
             }
         }
         let due = self.tail.is_some()
+            || self.broken.is_some()
             || self.held_fresh >= PACE_BYTES
             || self.queue.is_empty() && self.is_time(cx);
         if due && !self.fresh.is_empty() {

@@ -44,6 +44,11 @@ fn rig(does: fn(&mut BufReader<TcpStream>)) -> Rig {
     Rig::before(target(does), Plan { target: short, ..Plan::default() })
 }
 
+/// The same with more patience: for targets that are not slow, on a machine that may be.
+fn patient(does: fn(&mut BufReader<TcpStream>)) -> Rig {
+    Rig::before(target(does), Plan::default())
+}
+
 /// What the last exchange came to.
 fn outcome(rig: &Rig) -> (String, String) {
     let (_, response) = rig.exchanges().pop().unwrap();
@@ -117,6 +122,20 @@ fn an_answer_that_stops_in_the_middle_is_cut_and_on_record() {
 }
 
 #[test]
+fn what_came_before_a_target_broke_off_is_passed_on() {
+    let rig = patient(|reader| {
+        head(reader);
+        says(reader, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+        std::thread::sleep(Duration::from_millis(200));
+        // At once with its end, which must not be seen first.
+        says(reader, &"x".repeat(50_000));
+    });
+    let said = rig.curl(&[], "/x");
+    assert_eq!((said.code, said.text().len()), (Some(18), 50_000), "{}", said.err);
+    assert_eq!(outcome(&rig), ("lost".into(), "target_broke".into()));
+}
+
+#[test]
 fn an_event_stream_may_be_silent_for_longer() {
     let rig = rig(|reader| {
         head(reader);
@@ -130,7 +149,7 @@ fn an_event_stream_may_be_silent_for_longer() {
 
 #[test]
 fn hints_before_an_answer_end_here() {
-    let rig = rig(|reader| {
+    let rig = patient(|reader| {
         head(reader);
         says(reader, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n");
         says(reader, "HTTP/1.1 102 Processing\r\n\r\n");
@@ -143,7 +162,7 @@ fn hints_before_an_answer_end_here() {
 
 #[test]
 fn a_target_may_refuse_a_body_before_it_comes() {
-    let rig = rig(|reader| {
+    let rig = patient(|reader| {
         assert!(head(reader).to_lowercase().contains("expect: 100-continue"));
         says(
             reader,
