@@ -60,6 +60,8 @@ struct Answer {
     pending: Vec<u8>,
     /// `output` entries written.
     parts: u64,
+    /// The last of them: it is on record when all are.
+    last: Option<u64>,
     /// Bytes that are in them.
     in_entries: usize,
     /// Bytes that the recording was given last: about what will be pending the next time.
@@ -347,10 +349,11 @@ impl Exchange {
             || (recording.is_none() && in_entries + pending.len() <= MAX_ANSWER_IN_ENTRIES)
     }
 
-    /// What the first byte of the answer waits for.
+    /// What the next byte of the answer waits for, wherever it is put on record itself: the entries
+    /// with what came before it, or the command's.
     fn before_answer(&self) -> Hold {
-        match self.intent {
-            Some(intent) => self.session.hold_for(intent),
+        match self.answer.last.or(self.intent) {
+            Some(entry) => self.session.hold_for(entry),
             None => self.admitted.hold.clone(),
         }
     }
@@ -364,6 +367,7 @@ impl Exchange {
         };
         let index = self.session.append(Body::Output(output))?;
         self.answer.parts += 1;
+        self.answer.last = Some(index);
         self.answer.in_entries += self.answer.pending.len();
         self.answer.pending.clear();
         Ok(index)

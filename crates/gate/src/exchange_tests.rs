@@ -174,6 +174,24 @@ async fn details_stand_in_the_command_and_its_response() {
 }
 
 #[tokio::test]
+async fn a_release_waits_for_each_entry_that_has_a_part_of_the_answer() {
+    let rig = Rig::start().await;
+    let session = rig.session(RecordingLevel::Full).await;
+    let mut exchange = submit(&session, Draft::default());
+    let Some(Mark::Durable(command)) = exchange.admitted().hold.mark else { panic!("no entry") };
+    // The first parts are in entries already when the rest outgrows them: one release for all.
+    exchange.answer(&[b'a'; 20_000]).unwrap();
+    exchange.answer(&[b'b'; 16_000]).unwrap();
+    exchange.answer(&[b'c'; 60_000]).unwrap();
+    let release = exchange.release().unwrap();
+    assert!(release.hold.recording.is_some());
+    assert_eq!(release.hold.mark, Some(Mark::Durable(command + 2)));
+    release.cleared(&mut *session.waiter()).await.unwrap();
+    assert_eq!(rig.lines.of("output").len(), 2);
+    finish(&mut exchange).await;
+}
+
+#[tokio::test]
 async fn an_outcome_that_finds_no_room_is_recorded_later() {
     let rig = Rig::start().await;
     let session = rig.session(RecordingLevel::Full).await;

@@ -34,6 +34,9 @@ const PACE: Duration = Duration::from_millis(1);
 /// So much goes on at once, in bytes.
 const PACE_BYTES: usize = 2 * MAX_PIECE;
 
+/// Pieces of an answer that may be held, however short they are.
+const MAX_PIECES: usize = 1024;
+
 /// An answer's body on its way to the client.
 pub struct AnswerBody {
     down: Down,
@@ -352,7 +355,7 @@ impl Answering {
     /// Reads what the target has said by now, as far as there is room; and, when it is time, has it
     /// wait for its record.
     fn read_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
-        while self.tail.is_none() && self.broken.is_none() && self.held < AHEAD {
+        while self.tail.is_none() && self.broken.is_none() && self.has_room() {
             match self.poll_source(cx) {
                 Ok(Poll::Ready(())) => {}
                 Ok(Poll::Pending) => break,
@@ -363,11 +366,15 @@ impl Answering {
         let due = self.tail.is_some()
             || self.broken.is_some()
             || self.held_fresh >= PACE_BYTES
-            || self.queue.is_empty() && self.is_time(cx);
+            || self.is_time(cx);
         if due && !self.fresh.is_empty() {
             self.release_fresh()?;
         }
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.held < AHEAD && self.queue.len() + self.fresh.len() < MAX_PIECES
     }
 
     /// Whether what is fresh need not wait for more.
@@ -425,7 +432,9 @@ impl Drop for Answering {
     /// A client that went away: the outcome is recorded even so.
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            tell(&mut running.borrow_mut(), &self.content);
+            if self.tail.is_none() {
+                tell(&mut running.borrow_mut(), &self.content);
+            }
             let slow = self.taking.as_ref().is_some_and(|it| it.is_over());
             let cause = if slow { "client_slow" } else { "client_left" };
             running.borrow_mut().failed("cut", cause);

@@ -216,8 +216,11 @@ impl Way<'_> {
         let write = pin!(self.write(&mut to, &ahead));
         match select(write, read).await {
             Either::Left((written, _)) => written,
-            // What was read before it broke is passed on.
-            Either::Right((read, write)) => write.await.and(read),
+            Either::Right((Ok(()), write)) => write.await,
+            // What was read before it broke is passed on, if that is taken.
+            Either::Right((broken, write)) => {
+                timeout(LAST_WORDS, write).await.unwrap_or(Ok(())).and(broken)
+            }
         }
     }
 
@@ -252,9 +255,9 @@ impl Way<'_> {
         while let Some((bytes, pass)) = ahead.next().await {
             pass.cleared(&mut *wait).await?;
             to.write_all(&bytes).await?;
-            if ahead.written(bytes.len()) {
-                to.flush().await?;
-            }
+            // What follows may wait for its record for long.
+            to.flush().await?;
+            ahead.written(bytes.len());
         }
         if ahead.is_whole() {
             to.shutdown().await?;
@@ -314,12 +317,10 @@ impl Ahead {
         }
     }
 
-    /// So much was written. Whether nothing follows at once.
-    fn written(&self, bytes: usize) -> bool {
-        let mut queue = self.queue.borrow_mut();
-        queue.held -= weight(bytes);
+    /// So much was written.
+    fn written(&self, bytes: usize) {
+        self.queue.borrow_mut().held -= weight(bytes);
         self.less.notify_one();
-        queue.pieces.is_empty()
     }
 
     fn is_whole(&self) -> bool {
