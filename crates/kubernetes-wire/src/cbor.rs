@@ -247,6 +247,7 @@ mod tests {
             (b"\xF9\x00\x01", "5.960464477539063e-8"),
             (b"\xFA\x3F\xC0\x00\x00", "1.5"),
             (b"\xFB\x3F\xF8\x00\x00\x00\x00\x00\x00", "1.5"),
+            (b"\xFB\x7F\xEF\xFF\xFF\xFF\xFF\xFF\xFF", "1.7976931348623157e+308"),
             // The same in bytes and in text.
             (b"\x43a\"\n", r#""a\"\n""#),
             (b"\x63a\"\n", r#""a\"\n""#),
@@ -334,7 +335,8 @@ mod tests {
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
             any::<i64>().prop_map(Value::from),
-            (-1e300..1e300f64).prop_map(Value::from),
+            // Which serde_json reads back as they are.
+            any::<i32>().prop_map(|number| Value::from(f64::from(number) / 8.0)),
             ".*".prop_map(Value::from),
         ];
         leaf.prop_recursive(6, 60, 8, |inner| {
