@@ -13,11 +13,23 @@ mod rig;
 use std::fs;
 
 use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rig::{ALICE, Plan, Rig};
 use serde_json::json;
 use testbed::{Cluster, require};
 
 const SENTINEL: &str = "Sentinel-7d01b";
+/// Rules that need to see what an object says.
+const BY_OBJECT: &str = r#"
+    [[policy.rule]]
+    name = "nothing-unread"
+    effect = "deny"
+    when = { flags = ["unread"] }
+    [[policy.rule]]
+    name = "no-passwords"
+    effect = "deny"
+    when = { resources = ["*/configmaps"], arguments = { "object.data.password" = "*" } }
+"#;
 
 #[test]
 fn a_kubeconfig_says_where_the_cluster_is_and_its_plugin_who_we_are() {
@@ -57,10 +69,7 @@ fn helm_s_releases_are_seen_where_other_secrets_are_not() {
     for name in [release, "db"] {
         rig.direct(&["label", "secret", name, "owner=helm"]);
     }
-    let encoded = |text: &str| {
-        use base64::Engine as _;
-        base64::engine::general_purpose::STANDARD.encode(format!("{SENTINEL}-{text}"))
-    };
+    let encoded = |text: &str| STANDARD.encode(format!("{SENTINEL}-{text}"));
     let (in_release, in_db) = (encoded("release"), encoded("db"));
     let secrets = "/api/v1/namespaces/default/secrets";
     let label = "labelSelector=owner%3Dhelm";
@@ -107,17 +116,7 @@ fn helm_s_releases_are_seen_where_other_secrets_are_not() {
 #[test]
 fn an_object_in_protobuf_is_read_like_any_other() {
     let Some(cluster) = require(Cluster::start()) else { return };
-    let rules = r#"
-        [[policy.rule]]
-        name = "nothing-unread"
-        effect = "deny"
-        when = { flags = ["unread"] }
-        [[policy.rule]]
-        name = "no-passwords"
-        effect = "deny"
-        when = { resources = ["*/configmaps"], arguments = { "object.data.password" = "*" } }
-    "#;
-    let rig = Rig::before(cluster, &Plan { rules, ..Plan::default() });
+    let rig = Rig::before(cluster, &Plan { rules: BY_OBJECT, ..Plan::default() });
     let made = rig.said(&["create", "configmap", "fine", "--from-literal=colour=green"]);
     assert_eq!(made, "configmap/fine created\n");
     let refused = rig.refused(&["create", "configmap", "bad", "--from-literal=password=x"]);
@@ -175,17 +174,7 @@ fn cbor(value: &serde_json::Value, out: &mut Vec<u8>) {
 #[test]
 fn an_object_in_cbor_is_read_like_any_other() {
     let Some(cluster) = require(Cluster::start()) else { return };
-    let rules = r#"
-        [[policy.rule]]
-        name = "nothing-unread"
-        effect = "deny"
-        when = { flags = ["unread"] }
-        [[policy.rule]]
-        name = "no-passwords"
-        effect = "deny"
-        when = { resources = ["*/configmaps"], arguments = { "object.data.password" = "*" } }
-    "#;
-    let rig = Rig::before(cluster, &Plan { rules, ..Plan::default() });
+    let rig = Rig::before(cluster, &Plan { rules: BY_OBJECT, ..Plan::default() });
     let token = rig.token(ALICE);
     let send = |method: &str, media: &str, path: &str, object: serde_json::Value| {
         let mut body = b"\xD9\xD9\xF7".to_vec();
@@ -197,7 +186,10 @@ fn an_object_in_cbor_is_read_like_any_other() {
         let path = format!("/api/v1/namespaces/default/{path}");
         rig.curl(&token, &[&asks[..], &["--data-binary", &body]].concat(), &path)
     };
-    let object = |kind: &str, name: &str, data: serde_json::Value| json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name }, "data": data });
+    let object = |kind: &str, name: &str, data: serde_json::Value| {
+        let metadata = json!({ "name": name });
+        json!({ "apiVersion": "v1", "kind": kind, "metadata": metadata, "data": data })
+    };
     let media = "application/cbor";
     // The cluster takes it, and what would have come back as CBOR is JSON.
     let said =
@@ -217,10 +209,7 @@ fn an_object_in_cbor_is_read_like_any_other() {
     let said = send("POST", media, "secrets", secret);
     assert!(said.ends_with("\n201") && said.contains("bWFza2Vk"), "{said}");
     let password = rig.direct(&["get", "secret", "db", "-o", "jsonpath={.data.password}"]);
-    assert_eq!(
-        base64::engine::general_purpose::STANDARD.decode(password).unwrap(),
-        SENTINEL.as_bytes()
-    );
+    assert_eq!(STANDARD.decode(password).unwrap(), SENTINEL.as_bytes());
     // What the server would read and we do not: a list of which nobody says how long it is.
     fs::write(rig.path("body"), b"\xD9\xD9\xF7\xBF\xFF").unwrap();
     let body = format!("@{}", rig.path("body").display());
