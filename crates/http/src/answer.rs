@@ -245,17 +245,7 @@ impl Answering {
         let ends = source.body.is_end_stream();
         match frame.into_data() {
             Ok(data) => {
-                running.borrow_mut().exchange.count(data.len());
-                let data = match self.content.push(&data)? {
-                    None => {
-                        running.borrow_mut().exchange.answer(&data)?;
-                        data
-                    }
-                    Some(pair) => {
-                        running.borrow_mut().exchange.answer(&pair.record)?;
-                        pair.client.into()
-                    }
-                };
+                let data = self.record(data)?;
                 if ends {
                     return self.close(Some(Piece::Data(data)));
                 }
@@ -279,6 +269,25 @@ impl Answering {
                 Err(_) => Ok(Poll::Ready(())),
             },
         }
+    }
+
+    /// Puts a part on record as the record may have it; what the client is to get of it.
+    fn record(&mut self, data: Bytes) -> Result<Bytes, BodyError> {
+        let Some(running) = &self.running else { return Ok(Bytes::new()) };
+        // Counted also where it can't be searched.
+        running.borrow_mut().exchange.count(data.len());
+        let pair = self.content.push(&data)?;
+        let exchange = &mut running.borrow_mut().exchange;
+        Ok(match pair {
+            None => {
+                exchange.answer(&data)?;
+                data
+            }
+            Some(pair) => {
+                exchange.answer(&pair.record)?;
+                pair.client.into()
+            }
+        })
     }
 
     /// The target has said all: what is left waits for the outcome.
