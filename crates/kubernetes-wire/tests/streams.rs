@@ -2,7 +2,8 @@
 
 use kubernetes_wire::streams::{
     Channel, ChannelEvent, Channels, Exit, ExitStatus, MAX_RESIZE_BYTES, MAX_STATUS_BYTES, Side,
-    Size, Sizes, StreamError, Subprotocol, WebSocketEvent, WebSocketFrames,
+    Size, Sizes, StreamError, Subprotocol, WebSocketEvent, WebSocketFrames, write_control,
+    write_message,
 };
 use proptest::prelude::*;
 
@@ -152,7 +153,11 @@ fn what_the_rfc_forbids() {
 type Heard = Vec<(Channel, Vec<u8>)>;
 
 fn hear(protocol: Subprotocol, parts: &[&[u8]]) -> Result<Heard, StreamError> {
-    let (mut frames, mut channels) = (WebSocketFrames::new(Side::Client), Channels::new(protocol));
+    hear_from(Side::Client, protocol, parts)
+}
+
+fn hear_from(side: Side, protocol: Subprotocol, parts: &[&[u8]]) -> Result<Heard, StreamError> {
+    let (mut frames, mut channels) = (WebSocketFrames::new(side), Channels::new(protocol));
     let (mut out, mut bytes, mut result) = (Heard::new(), Vec::new(), Ok(()));
     for part in parts {
         frames.push(part, &mut |event| {
@@ -194,6 +199,41 @@ fn channels_wherever_they_are_cut() {
         assert_eq!(hear(protocol, &bytes).as_ref(), Ok(&want));
         *want.last_mut().unwrap() = (Channel::Stdin, b"abc".to_vec());
     }
+}
+
+#[test]
+fn what_is_written_is_read() {
+    for protocol in [Subprotocol::V5, Subprotocol::V4, Subprotocol::V4Base64] {
+        let mut said: Heard = [0, 1, 125, 126, 70_000]
+            .map(|length| (Channel::Stdout, (0..length).map(|it| it as u8).collect()))
+            .into();
+        said.push((Channel::Error, b"{}".to_vec()));
+        if protocol == Subprotocol::V5 {
+            said.push((Channel::Close(2), vec![]));
+        }
+        let mut stream = Vec::new();
+        for (channel, bytes) in &said {
+            write_message(&mut stream, protocol, *channel, bytes);
+        }
+        assert_eq!(hear_from(Side::Server, protocol, &[&stream]), Ok(said), "{protocol:?}");
+    }
+    let mut stream = Vec::new();
+    for event in [
+        WebSocketEvent::Ping(b"a"),
+        WebSocketEvent::Pong(&[7; 125]),
+        WebSocketEvent::Close { code: Some(1000), reason: "it is over" },
+    ] {
+        write_control(&mut stream, &event);
+    }
+    let want = [
+        Said::Ping(b"a".to_vec()),
+        Said::Pong(vec![7; 125]),
+        Said::Close(Some(1000), "it is over".to_owned()),
+    ];
+    assert_eq!(read(Side::Server, &[&stream]), (want.into(), Ok(())));
+    let mut bare = Vec::new();
+    write_control(&mut bare, &WebSocketEvent::Close { code: None, reason: "" });
+    assert_eq!(bare, [0x88, 0]);
 }
 
 #[test]

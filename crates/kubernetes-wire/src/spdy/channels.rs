@@ -27,6 +27,12 @@ impl SpdyChannels {
         self.streams.iter().find(|(it, _)| *it == stream).map(|(_, channel)| *channel)
     }
 
+    /// The stream that is this channel, if it has begun.
+    #[must_use]
+    pub fn stream(&self, channel: Channel) -> Option<u32> {
+        self.streams.iter().find(|(_, it)| *it == channel).map(|(stream, _)| *stream)
+    }
+
     /// Reads an event and gives what it says to `on`: data, and [`Channel::Close`] where a
     /// direction of a stream ends (of both directions, at a RST_STREAM). Each piece of data is
     /// `last`.

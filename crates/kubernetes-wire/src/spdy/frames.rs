@@ -129,6 +129,36 @@ impl std::fmt::Debug for SpdyEvent<'_> {
     }
 }
 
+/// What [`SpdyFrames::push_through`] gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpdyPart<'a> {
+    /// What a frame says.
+    Event(SpdyEvent<'a>),
+    /// Bytes of frames that are not data, as they came; behind what the frame says, if that is of a
+    /// known type. Passed on, they say the same. How they are cut depends on how they came.
+    Bytes(&'a [u8]),
+}
+
+/// The most data in one frame, bytes (2.2.2: the length has 24 bits).
+pub const MAX_DATA_FRAME_BYTES: usize = (1 << 24) - 1;
+
+/// Appends data of a stream, as frames; with `fin` nothing more comes of it.
+pub fn write_data(out: &mut Vec<u8>, stream: u32, fin: bool, bytes: &[u8]) {
+    let mut rest = bytes;
+    while !rest.is_empty() || (fin && bytes.is_empty()) {
+        let (piece, behind) = rest.split_at(rest.len().min(MAX_DATA_FRAME_BYTES));
+        rest = behind;
+        let last = fin && rest.is_empty();
+        let [_, x, y, z] = u32::try_from(piece.len()).unwrap_or(u32::MAX).to_be_bytes();
+        out.extend_from_slice(&(stream & 0x7fff_ffff).to_be_bytes());
+        out.extend_from_slice(&[if last { FIN } else { 0 }, x, y, z]);
+        out.extend_from_slice(piece);
+        if last {
+            return;
+        }
+    }
+}
+
 enum Frame {
     Data { stream: u32, fin: bool },
     Control { kind: u16, flags: u8 },
@@ -174,6 +204,23 @@ impl SpdyFrames {
         bytes: &[u8],
         on: &mut dyn FnMut(SpdyEvent<'_>),
     ) -> Result<(), SpdyError> {
+        self.push_through(bytes, &mut |part| {
+            if let SpdyPart::Event(event) = part {
+                on(event);
+            }
+        })
+    }
+
+    /// As [`push`](Self::push), for a caller that passes on what came with other data: gives the
+    /// bytes of all other frames too.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_through(
+        &mut self,
+        bytes: &[u8],
+        on: &mut dyn FnMut(SpdyPart<'_>),
+    ) -> Result<(), SpdyError> {
         if let Some(failed) = self.failed {
             return Err(failed);
         }
@@ -185,7 +232,7 @@ impl SpdyFrames {
     fn read(
         &mut self,
         mut bytes: &[u8],
-        on: &mut dyn FnMut(SpdyEvent<'_>),
+        on: &mut dyn FnMut(SpdyPart<'_>),
     ) -> Result<(), SpdyError> {
         while !bytes.is_empty() {
             let Some((frame, left)) = self.frame.take() else {
@@ -195,6 +242,9 @@ impl SpdyFrames {
                 bytes = rest;
                 if let Some(head) = self.buffer.first_chunk::<8>() {
                     let (frame, left) = begin(head)?;
+                    if matches!(frame, Frame::Skipped { .. }) {
+                        on(SpdyPart::Bytes(head));
+                    }
                     self.buffer.clear();
                     self.frame = self.go_on(frame, left, &[], on)?;
                 }
@@ -213,25 +263,34 @@ impl SpdyFrames {
         frame: Frame,
         left: usize,
         piece: &[u8],
-        on: &mut dyn FnMut(SpdyEvent<'_>),
+        on: &mut dyn FnMut(SpdyPart<'_>),
     ) -> Result<Option<(Frame, usize)>, SpdyError> {
         let left = left - piece.len();
         match frame {
             Frame::Data { stream, fin } => {
                 let fin = fin && left == 0;
                 if fin || !piece.is_empty() {
-                    on(SpdyEvent::Data { stream, fin, bytes: piece });
+                    on(SpdyPart::Event(SpdyEvent::Data { stream, fin, bytes: piece }));
                 }
             }
             Frame::Control { kind, flags } => {
                 self.buffer.extend_from_slice(piece);
                 if left == 0 {
                     let payload = std::mem::take(&mut self.buffer);
-                    self.control(kind, flags, &payload, on)?;
+                    self.control(kind, flags, &payload, &mut |event| on(SpdyPart::Event(event)))?;
+                    let [a, b] = kind.to_be_bytes();
+                    let [_, x, y, z] =
+                        u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
+                    on(SpdyPart::Bytes(&[0x80, 3, a, b, flags, x, y, z]));
+                    on(SpdyPart::Bytes(&payload));
                 }
             }
-            Frame::Skipped { kind } if left == 0 => on(SpdyEvent::Unknown { kind }),
-            Frame::Skipped { .. } => {}
+            Frame::Skipped { kind } => {
+                on(SpdyPart::Bytes(piece));
+                if left == 0 {
+                    on(SpdyPart::Event(SpdyEvent::Unknown { kind }));
+                }
+            }
         }
         Ok((left > 0).then_some((frame, left)))
     }

@@ -15,7 +15,10 @@ mod headers;
 
 pub use channels::{MAX_EXEC_STREAMS, SpdyChannels};
 pub use dictionary::DICTIONARY;
-pub use frames::{MAX_CONTROL_FRAME_BYTES, MAX_SETTINGS, Setting, SpdyEvent, SpdyFrames};
+pub use frames::{
+    MAX_CONTROL_FRAME_BYTES, MAX_DATA_FRAME_BYTES, MAX_SETTINGS, Setting, SpdyEvent, SpdyFrames,
+    SpdyPart, write_data,
+};
 pub use headers::{MAX_HEADER_BLOCK_BYTES, MAX_HEADERS, StreamHeaders};
 
 /// Why a stream of frames can't be read on. It shows nothing of what it carried.

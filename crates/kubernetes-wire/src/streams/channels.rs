@@ -1,11 +1,9 @@
 //! Messages of the subprotocols `*.channel.k8s.io`, taken apart.
 
-use super::{Piece, StreamError};
+use super::{CLOSE_SIGNAL, Piece, StreamError};
 
 /// The longest piece of base64 decoded at once, bytes.
 const DECODE_BYTES: usize = 4 << 10;
-/// The first byte of a message that closes a channel (KEP-4006).
-const CLOSE_SIGNAL: u8 = 255;
 
 /// How messages are written (`Sec-WebSocket-Protocol`). Those before version 4 are not known:
 /// their error channel holds text, not a Status.

@@ -4,13 +4,16 @@
 //! - [`Channels`]: what the messages say in `v5.channel.k8s.io` and its kin.
 //! - [`ExitStatus`], [`Sizes`]: what the error and resize channels say.
 //!
-//! All of them read a copy while the bytes themselves pass on as they came. So what the far side
+//! - [`write_message`], [`write_control`]: the same, written.
+//!
+//! The readers read a copy while the bytes themselves pass on as they came. So what the far side
 //! could read differently is an error: close the connection then.
 
 mod channels;
 mod exit;
 mod utf8;
 mod websocket;
+mod write;
 
 pub use channels::{Channel, ChannelEvent, Channels, Subprotocol};
 pub use exit::{Exit, ExitStatus, MAX_RESIZE_BYTES, MAX_STATUS_BYTES, Size, Sizes};
@@ -18,6 +21,10 @@ pub use websocket::{
     MAX_CONTROL_BYTES, MAX_FRAME_BYTES, MAX_PIECE_BYTES, Piece, Side, WebSocketEvent,
     WebSocketFrames,
 };
+pub use write::{write_control, write_message};
+
+/// The first byte of a message that closes a channel (KEP-4006).
+const CLOSE_SIGNAL: u8 = 255;
 
 /// Why a stream can't be read on. It shows nothing of what the stream carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
