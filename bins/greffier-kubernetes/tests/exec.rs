@@ -11,7 +11,7 @@
 mod rig;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -166,6 +166,74 @@ fn what_is_masked_for_the_record_is_on_record_before_it_runs() {
         let typed = shell.iter().position(|it| it.0 == 'i').unwrap();
         let printed = shell.iter().rposition(|it| it.0 == 'o').unwrap();
         assert!(typed < printed && shell.last().unwrap() == &('x', b"3".to_vec()), "{shell:?}");
+    }
+}
+
+#[test]
+fn what_a_command_says_is_masked_for_who_sees_it() {
+    let Some(cluster) = require(Cluster::with_node()) else { return };
+    let masking = r#"
+        [masking]
+        version = 1
+        [[masking.rule]]
+        entity = ["CREDIT_CARD"]
+        record = { operator = "replace" }
+        client = { operator = "replace", new_value = "(hidden)" }
+    "#;
+    let rig = Rig::before(cluster, &Plan { masking, ..Plan::default() });
+    for websocket in [true, false] {
+        let script = "echo card 4111 1111 1111 1111; echo no 4111111111111111 >&2; exit 7";
+        let output = kubectl(&rig, websocket, &["exec", "web", "--", "sh", "-c", script]);
+        let output = { output }.output().unwrap();
+        assert_eq!(output.status.code(), Some(7), "{output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "card (hidden)\n");
+        assert!(output.stderr.starts_with(b"no (hidden)\n"), "{output:?}");
+
+        // Much of it, none of which is masked, and in order.
+        let output = kubectl(&rig, websocket, &["exec", "web", "--", "seq", "1", "200000"]);
+        let output = { output }.output().unwrap();
+        let want: String = (1..=200_000).map(|it| format!("{it}\n")).collect();
+        assert!(output.status.success() && output.stdout == want.as_bytes());
+
+        // Short lines go to and fro before anything ends.
+        let mut shell = kubectl(&rig, websocket, &["exec", "-i", "web", "--", "sh"]);
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut input = shell.stdin.take().unwrap();
+        let mut said = BufReader::new(shell.stdout.take().unwrap()).lines();
+        for line in ["one", "two 4111111111111111"] {
+            input.write_all(format!("echo {line}\n").as_bytes()).unwrap();
+            let shown = line.replace("4111111111111111", "(hidden)");
+            assert_eq!(said.next().unwrap().unwrap(), shown);
+        }
+        input.write_all(b"exit 3\n").unwrap();
+        assert!(said.next().is_none());
+        assert_eq!(shell.wait().unwrap().code(), Some(3));
+
+        // An archive that was changed is none: what is no text passes.
+        let (up, down) = (rig.path("up"), rig.path("down"));
+        let content = [&[0; 600][..], b" 4111 1111 1111 1111 ", &[0; 600]].concat();
+        fs::write(&up, &content).unwrap();
+        let name = format!("web:masked-{websocket}");
+        for args in [["cp", up.to_str().unwrap(), &name], ["cp", &name, down.to_str().unwrap()]] {
+            let output = { kubectl(&rig, websocket, &args) }.output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+        assert!(fs::read(&down).unwrap() == content);
+    }
+    let record = rig.record();
+    for upgrade in ["GET", "POST"] {
+        let ran = record.commands(&format!("{upgrade} /api/v1/namespaces/default/pods/web/exec?"));
+        let shell = frames(&record, ran[0]);
+        assert_eq!(all(&shell, 'o'), "card <CREDIT_CARD>\n");
+        assert_eq!(all(&shell, 'e'), "no <CREDIT_CARD>\n");
+        let outcome = record.response(ran[0]);
+        assert_eq!(outcome["masked"]["CREDIT_CARD"], 2, "{outcome}");
+        // What the command said, before anything was masked.
+        assert_eq!(outcome["details"]["stdout_bytes"], "25", "{outcome}");
+        let typed = frames(&record, ran[2]);
+        assert_eq!(all(&typed, 'i'), "echo one\necho two <CREDIT_CARD>\nexit 3\n");
+        let copied = record.response(ran.last().unwrap());
+        assert_eq!(copied["details"]["stdout_kept"], "counted", "{copied}");
     }
 }
 

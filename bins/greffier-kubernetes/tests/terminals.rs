@@ -52,33 +52,39 @@ fn frames(record: &Record, command: &Value) -> BTreeMap<char, Vec<u8>> {
     all
 }
 
+/// A shell's line at a terminal of 97 columns and 31 rows in the pod: what it shows, and how it
+/// ends. `keys` are typed once it says `ready`.
+fn at_a_terminal(rig: &Rig, websocket: bool, shell: &str, keys: &str) -> (String, Option<i32>) {
+    let kubectl = rig.cluster.kubectl();
+    // util-linux's script gives kubectl a terminal of its own; the shell makes it a size.
+    let inner = format!(
+        "stty rows 31 cols 97; exec '{}' exec -it web -- sh -c '{shell}'",
+        kubectl.get_program().to_str().unwrap()
+    );
+    let mut script = alice(rig, Path::new("script"), websocket);
+    script.args(["-q", "-e", "-f", "-c", &inner, "/dev/null"]).env("SHELL", "/bin/sh");
+    let mut script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(script.stdout.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("ready") {
+        assert_ne!(said.read_line(&mut text).unwrap(), 0, "{text}");
+    }
+    let mut typed = script.stdin.take().unwrap();
+    typed.write_all(keys.as_bytes()).unwrap();
+    said.read_to_string(&mut text).unwrap();
+    (text, script.wait().unwrap().code())
+}
+
 #[test]
 fn a_terminal_has_its_size_its_keys_and_its_exit_code() {
     let Some(cluster) = require(Cluster::with_node()) else { return };
     let rig = Rig::before(cluster, &Plan::default());
-    let kubectl = rig.cluster.kubectl();
     for websocket in [true, false] {
-        // util-linux's script gives kubectl a terminal of its own; the shell makes it a size.
         let shell =
             "test -t 0 && stty size && echo ready && read -r line && echo \"<$line>\"; exit 5";
-        let inner = format!(
-            "stty rows 31 cols 97; exec '{}' exec -it web -- sh -c '{shell}'",
-            kubectl.get_program().to_str().unwrap()
-        );
-        let mut script = alice(&rig, Path::new("script"), websocket);
-        script.args(["-q", "-e", "-f", "-c", &inner, "/dev/null"]).env("SHELL", "/bin/sh");
-        let mut script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut said = BufReader::new(script.stdout.take().unwrap());
-        let mut text = String::new();
-        while !text.contains("ready") {
-            assert_ne!(said.read_line(&mut text).unwrap(), 0, "{text}");
-        }
-        assert!(text.contains("31 97"), "{text}");
-        let mut keys = script.stdin.take().unwrap();
-        keys.write_all("tschüss\n".as_bytes()).unwrap();
-        said.read_to_string(&mut text).unwrap();
-        assert!(text.contains("<tschüss>"), "{text}");
-        assert_eq!(script.wait().unwrap().code(), Some(5), "{text}");
+        let (text, code) = at_a_terminal(&rig, websocket, shell, "tschüss\n");
+        assert!(text.contains("31 97") && text.contains("<tschüss>"), "{text}");
+        assert_eq!(code, Some(5), "{text}");
     }
     let record = rig.record();
     for upgrade in ["GET", "POST"] {
@@ -91,6 +97,41 @@ fn a_terminal_has_its_size_its_keys_and_its_exit_code() {
         assert!(String::from_utf8_lossy(&frames[&'o']).contains("<tschüss>"), "{frames:?}");
         assert_eq!(frames[&'x'], b"5");
         assert_eq!(record.response(ran)["details"]["exit_status"], "5");
+    }
+}
+
+#[test]
+fn what_a_terminal_does_not_echo_is_not_on_record_and_values_are_stars() {
+    let Some(cluster) = require(Cluster::with_node()) else { return };
+    let masking = r#"
+        [masking]
+        version = 1
+        [[masking.rule]]
+        entity = ["CREDIT_CARD"]
+        record = { operator = "replace" }
+        client = { operator = "replace" }
+    "#;
+    let rig =
+        Rig::before(cluster, &Plan { masking, target: "mask_terminal = true", ..Plan::default() });
+    for websocket in [true, false] {
+        // The terminal is told to write the word in two pieces, with a sequence between them.
+        let shell = "stty -echo; echo ready; read -r word; stty echo; \
+                     printf \"card 4111 1111 \\033[1m1111 1111\\033[m\\n\"; \
+                     test ${#word} = 14 && exit 4";
+        let (text, code) = at_a_terminal(&rig, websocket, shell, "not-to-be-kept\n");
+        assert_eq!(code, Some(4), "{text}");
+        assert!(text.contains("card ****") && !text.contains("1111"), "{text}");
+    }
+    let record = rig.record();
+    for upgrade in ["GET", "POST"] {
+        let path = format!("{upgrade} /api/v1/namespaces/default/pods/web/exec?");
+        let ran = record.commands(&path)[0];
+        let frames = frames(&record, ran);
+        let text = |letter| String::from_utf8_lossy(&frames[&letter]).into_owned();
+        assert!(frames.values().all(|it| !String::from_utf8_lossy(it).contains("kept")));
+        assert_eq!((text('h').as_str(), text('i').as_str()), ("14", "\n"), "{frames:?}");
+        assert!(text('o').contains("card ***") && !text('o').contains("1111"), "{frames:?}");
+        assert_eq!(record.response(ran)["masked"]["CREDIT_CARD"], 1);
     }
 }
 

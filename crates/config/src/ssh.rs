@@ -100,7 +100,7 @@ pub(crate) struct SshTarget {
     certificate: Option<Certificate>,
     allow: Vec<Kind>,
     env: Vec<String>,
-    record_input: InputWord,
+    record_input: RecordInput,
     mask_terminal: bool,
     files: FilesWord,
     recording: gate::RecordingLevel,
@@ -134,15 +134,6 @@ enum Kind {
     RemoteStreamlocal,
     Agent,
     X11,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum InputWord {
-    #[default]
-    Echoed,
-    All,
-    None,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -481,11 +472,7 @@ fn rules(document: &mut Document<'_>, path: &str, section: &SshTarget) -> Channe
             x11: has(Kind::X11),
         },
         env: section.env.clone(),
-        record_input: match section.record_input {
-            InputWord::Echoed => RecordInput::Echoed,
-            InputWord::All => RecordInput::All,
-            InputWord::None => RecordInput::None,
-        },
+        record_input: section.record_input,
         mask_terminal: section.mask_terminal,
         files: match section.files {
             FilesWord::Digest => Files::Digest,

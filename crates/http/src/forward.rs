@@ -60,7 +60,9 @@ impl Connection {
             && upgrade::is_granted(wish.next, sent.status(), sent.headers())
         {
             let streams = match &dialect {
-                Dialect::Kubernetes(answers) => answers.streams(wish.next, sent.headers())?,
+                Dialect::Kubernetes(answers) => {
+                    answers.streams(wish.next, sent.headers(), &running.borrow().exchange)?
+                }
                 Dialect::Http | Dialect::Mcp { .. } => None,
             };
             return self.switch(wish, sent, running, streams).await;

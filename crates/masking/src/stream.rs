@@ -235,6 +235,12 @@ impl StreamMasker {
         &self.receipt
     }
 
+    /// How many bytes of what was pushed are held back: the last ones.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.buffer.len().saturating_sub(self.done)
+    }
+
     /// Drops what belongs to a secret that is already masked.
     fn swallow<'p>(&mut self, piece: &'p [u8], out: &mut impl Output) -> &'p [u8] {
         let Some((secret, _)) = self.open.as_mut().filter(|_| self.swallowing) else {

@@ -58,7 +58,8 @@ pub use channel::VOCABULARY;
 pub use keys::{HostCertificate, KeyError, PublicKey, SecretKey};
 pub use login::{Authority, Credentials};
 pub use proxy::{Config, LOGIN_TIMEOUT, MAX_UNAUTHENTICATED, Proxy};
-pub use rules::{Allow, ChannelRules, Files, MAX_CHANNELS, RecordInput};
+pub use rules::{Allow, ChannelRules, Files, MAX_CHANNELS};
+pub use stdio_recorder::RecordInput;
 pub use target::{Credential, HostTrust, LoginRule, Target, Upstream};
 
 /// The protocol's name, in configuration and records.

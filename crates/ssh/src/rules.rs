@@ -1,5 +1,7 @@
 //! What a target's configuration lets channels do at all, before any rule judges a command.
 
+use stdio_recorder::RecordInput;
+
 /// Which kinds of commands a target takes. What is not named is refused, and the refusal is on
 /// record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,19 +27,6 @@ pub struct Allow {
     pub agent: bool,
     /// `x11`: the client's display (`-X`).
     pub x11: bool,
-}
-
-/// Which keystrokes of a terminal are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RecordInput {
-    /// Those that the screen echoes, when it does; of others (passwords are typed without echo)
-    /// only how many there were. Keys that print nothing, Enter and arrows, are kept.
-    #[default]
-    Echoed,
-    /// All, on record before the target gets them. Passwords too.
-    All,
-    /// Only how many there were.
-    None,
 }
 
 /// Whether the contents of transferred files are kept.

@@ -3,26 +3,34 @@
 
 use std::time::Instant;
 
-pub(crate) use terminal::frames::{Kind, MEDIA};
+use terminal::frames::Kind;
 
 /// Writes frames, each with the time since the one before.
 #[derive(Debug)]
-pub(crate) struct Frames {
+pub struct Frames {
     last: Instant,
 }
 
+impl Default for Frames {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Frames {
-    pub(crate) fn new() -> Self {
+    /// A recording that begins now.
+    #[must_use]
+    pub fn new() -> Self {
         Frames { last: Instant::now() }
     }
 
-    /// One frame.
-    pub(crate) fn frame(&mut self, kind: Kind, bytes: &[u8]) -> Vec<u8> {
+    /// One frame of what came just now.
+    pub fn frame(&mut self, kind: Kind, bytes: &[u8]) -> Vec<u8> {
         self.frame_at(Instant::now(), kind, bytes)
     }
 
     /// One frame of what came at a time.
-    pub(crate) fn frame_at(&mut self, at: Instant, kind: Kind, bytes: &[u8]) -> Vec<u8> {
+    pub fn frame_at(&mut self, at: Instant, kind: Kind, bytes: &[u8]) -> Vec<u8> {
         let since = at.saturating_duration_since(self.last);
         self.last = self.last.max(at);
         let mut out = Vec::with_capacity(bytes.len() + 16);
@@ -32,7 +40,7 @@ impl Frames {
     }
 }
 
-/// A terminal's size; what does not fit 16 bits is no size of a terminal.
+/// A terminal's size as a frame has it; what does not fit 16 bits is no size of a terminal.
 pub(crate) fn size(columns: u32, rows: u32) -> Vec<u8> {
     [narrow(columns).to_be_bytes(), narrow(rows).to_be_bytes()].concat()
 }
@@ -43,6 +51,7 @@ pub(crate) fn narrow(number: u32) -> u16 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
 

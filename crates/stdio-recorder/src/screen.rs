@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use masking::{Entity, Policy, Receipt, Sink, StreamMasker};
+use terminal::frames::Kind;
 use terminal::vtmap::{Find, Masker, Span};
 
-use super::frames::{Frames, Kind};
+use crate::frames::Frames;
 
 /// The masking policy, asked about what a screen shows.
-pub(super) struct Finder {
+pub(crate) struct Finder {
     stream: StreamMasker,
     spans: Vec<masking::Span>,
     receipt: Receipt,
@@ -19,7 +20,7 @@ pub(super) struct Finder {
 
 impl Finder {
     /// A masker of what a terminal shows, if the policy looks for anything on the way to a sink.
-    pub(super) fn masker(policy: &Arc<Policy>, sink: Sink) -> Option<Masker<Finder>> {
+    pub(crate) fn masker(policy: &Arc<Policy>, sink: Sink) -> Option<Masker<Finder>> {
         policy.scans(sink).then(|| {
             let stream = policy.stream(sink);
             Masker::new(Finder { stream, spans: Vec::new(), receipt: Receipt::new() })
@@ -27,7 +28,7 @@ impl Finder {
     }
 
     /// What was masked.
-    pub(super) fn receipt(&self) -> &Receipt {
+    pub(crate) fn receipt(&self) -> &Receipt {
         &self.receipt
     }
 
@@ -64,7 +65,7 @@ enum Piece {
 }
 
 /// The recording of what a terminal shows, masked.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     masker: Masker<Finder>,
     order: VecDeque<Piece>,
     /// When the last output came, if anything waits.
@@ -73,18 +74,18 @@ pub(super) struct Screen {
 
 impl Screen {
     /// None where nothing is masked on the way to the record.
-    pub(super) fn new(policy: &Arc<Policy>) -> Option<Screen> {
+    pub(crate) fn new(policy: &Arc<Policy>) -> Option<Screen> {
         let masker = Finder::masker(policy, Sink::Record)?;
         Some(Screen { masker, order: VecDeque::new(), shown: None })
     }
 
     /// The terminal's size, for wraps. Its frame is the caller's.
-    pub(super) fn resize(&mut self, columns: u16, rows: u16) {
+    pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
         self.masker.resize(columns, rows);
     }
 
     /// Takes what happened, in order.
-    pub(super) fn push(&mut self, kind: Kind, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, kind: Kind, bytes: &[u8]) {
         let at = Instant::now();
         match kind {
             Kind::Output => {
@@ -101,22 +102,22 @@ impl Screen {
     }
 
     /// When the last output came, if any of it waits to be judged.
-    pub(super) fn waits_since(&self) -> Option<Instant> {
+    pub(crate) fn waits_since(&self) -> Option<Instant> {
         self.shown.filter(|_| !self.order.is_empty())
     }
 
     /// Judges all that waits as if nothing followed.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.masker.settle();
     }
 
     /// What was masked.
-    pub(super) fn receipt(&self) -> &Receipt {
+    pub(crate) fn receipt(&self) -> &Receipt {
         self.masker.finder().receipt()
     }
 
     /// Frames of what is judged (of all, at the end), each of so many bytes at most.
-    pub(super) fn drain(
+    pub(crate) fn drain(
         &mut self,
         frames: &mut Frames,
         most: usize,

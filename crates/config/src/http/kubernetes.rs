@@ -1,6 +1,6 @@
 //! What is particular to a target that is an API server of Kubernetes.
 
-use http_proxy::kubernetes::{Kubernetes, Level, Levels, Masks, OPERATIONS, PROTOCOL};
+use http_proxy::kubernetes::{Kubernetes, Level, Levels, Masks, OPERATIONS, PROTOCOL, RecordInput};
 use policy::{Expected, OneOrMany, When};
 use serde::Deserialize;
 
@@ -24,6 +24,8 @@ pub(super) struct Section {
     impersonation: bool,
     proxied: bool,
     ephemeral_containers: bool,
+    record_input: RecordInput,
+    mask_terminal: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -93,6 +95,8 @@ pub(super) fn kubernetes(
         impersonation: own.impersonation,
         proxied: own.proxied,
         ephemeral_containers: own.ephemeral_containers,
+        record_input: own.record_input,
+        mask_terminal: own.mask_terminal,
         ..Kubernetes::new(of_all)
     })
 }

@@ -30,7 +30,8 @@ pub use operations::OPERATIONS;
 pub(crate) use refusal::refusal;
 pub(crate) use relay::Answers;
 pub use secrets::{MASK, mask_rules, token_rules};
-pub(crate) use streams::{Garbled, Part, Streams};
+pub use stdio_recorder::RecordInput;
+pub(crate) use streams::{Garbled, Progress, Streams};
 
 use std::sync::Arc;
 
@@ -114,6 +115,11 @@ pub struct Kubernetes {
     pub proxied: bool,
     /// Whether containers may be put into running pods (`pods/ephemeralcontainers`).
     pub ephemeral_containers: bool,
+    /// Which keystrokes of a terminal (`exec -it`, `attach -it`) are kept.
+    pub record_input: RecordInput,
+    /// Whether what terminals show is masked for the client too, one `*` for each column. What a
+    /// command without a terminal says always is.
+    pub mask_terminal: bool,
 }
 
 impl Kubernetes {
@@ -130,6 +136,8 @@ impl Kubernetes {
             impersonation: false,
             proxied: false,
             ephemeral_containers: false,
+            record_input: RecordInput::default(),
+            mask_terminal: false,
         }
     }
 }

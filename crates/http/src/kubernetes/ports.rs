@@ -16,7 +16,7 @@ const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const MAX_PORTS: usize = 256;
 
 /// Looks for ports in what a client sends.
-pub(super) struct Ports {
+pub(crate) struct Ports {
     /// If SPDY is inside a WebSocket.
     websocket: Option<WebSocketFrames>,
     spdy: SpdyFrames,

@@ -12,6 +12,7 @@ use http_content::media::Kind;
 use hyper::body::{Body as _, Incoming};
 use masking::Policy;
 use records::Parameter;
+use stdio_recorder::{Options, Recorder, Stdin};
 use terminal::frames;
 
 use super::acting::Wanted;
@@ -53,8 +54,8 @@ pub(crate) struct Answers {
     pub(crate) sequence: bool,
     /// Whether it may be silent for as long as it likes.
     pub(crate) silent: bool,
-    /// Whether what crosses after an upgrade is the streams of a command.
-    has_streams: bool,
+    /// What crosses after an upgrade, if it is the streams of a command.
+    program: Option<Options>,
     /// Whether it is connections to ports.
     forwards_ports: bool,
     /// The caller.
@@ -97,7 +98,7 @@ impl Connection {
             sequence: call.attributes.watches(),
             silent: call.attributes.watches() || call.attributes.follows_logs(),
             masking,
-            has_streams: call.has_streams(),
+            program: call.has_streams().then(|| program(&call, kubernetes)),
             forwards_ports: call.forwards_ports(),
             impersonation,
         };
@@ -244,14 +245,19 @@ impl Answers {
 
     /// What takes apart what crosses after an upgrade that was granted by an answer with these
     /// fields, if it is to be.
-    pub(crate) fn streams(&self, next: Next, fields: &HeaderMap) -> Result<Option<Streams>, Told> {
+    pub(crate) fn streams(
+        &self,
+        next: Next,
+        fields: &HeaderMap,
+        exchange: &Exchange,
+    ) -> Result<Option<Streams>, Told> {
         if self.forwards_ports {
             return Ok(Streams::of_ports(next, fields));
         }
-        if !self.has_streams {
-            return Ok(None);
-        }
-        Streams::of(next, fields, &self.masking).map(Some).ok_or(Told::TargetBroke)
+        let Some(program) = self.program else { return Ok(None) };
+        let options = Options { digest_only: !exchange.keeps_data(), ..program };
+        let recorder = Recorder::new(&self.masking, options);
+        Streams::of(next, fields, recorder).map(Some).ok_or(Told::TargetBroke)
     }
 
     /// What is to be done with an answer; its fields are changed accordingly.
@@ -286,6 +292,20 @@ impl Answers {
         let ways = [masking, release].map(|it| Content::of_kind(it, status, fields, &kind));
         let [masked, seen] = ways;
         Ok(Content::chosen([masked?, seen?], is_release))
+    }
+}
+
+/// What a command is to its recorder. Without a terminal it may be `tar`: that is how `kubectl cp`
+/// copies.
+fn program(call: &Call, kubernetes: &Kubernetes) -> Options {
+    let terminal = call.has_terminal();
+    Options {
+        terminal,
+        record_input: kubernetes.record_input,
+        mask_client: !terminal || kubernetes.mask_terminal,
+        binary_passes: true,
+        stdin: Stdin::Among,
+        digest_only: false,
     }
 }
 

@@ -3,36 +3,31 @@
 //!
 //! What crosses is recorded in frames of media [`terminal::frames::MEDIA`]: as it is, what the
 //! target said as output, what the client said as input; or, of exec in Kubernetes, taken apart
-//! ([`Streams`]).
+//! ([`Streams`], [`crossing`]).
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+mod ahead;
+mod crossing;
+
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use gate::{Admitted, JournalError, Release, Wait};
+use gate::JournalError;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use kubernetes_wire::streams::Side;
 use terminal::frames::{self, Kind};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
-use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use crate::body::AHEAD;
-use crate::kubernetes::{Garbled, Part, Streams};
+use self::crossing::Crossing;
+use crate::kubernetes::{Garbled, Streams};
 use crate::running::Shared;
 
 /// How long a side may go on that takes nothing more.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// What is read of one side at once, in bytes.
-const PIECE_BYTES: usize = 16 * 1024;
-/// What the shortest piece counts for towards [`AHEAD`], in bytes.
-const LEAST_WEIGHT: usize = 256;
 
 /// A protocol that a connection may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,16 +112,10 @@ pub(crate) async fn tunnel(
     let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
     let (from_target, to_target) = tokio::io::split(TokioIo::new(target));
     let lease = running.borrow().exchange.session().lease().clone();
-    let recorder = Recorder {
-        running: &running,
-        clock: Cell::new(Instant::now()),
-        streams: RefCell::new(streams),
-    };
+    let crossing = Crossing::new(&running, streams);
     let both = async {
-        let up = Way { recorder: &recorder, from: Side::Client };
-        let down = Way { recorder: &recorder, from: Side::Server };
-        let up = pin!(up.relay(from_client, to_target));
-        let down = pin!(down.relay(from_target, to_client));
+        let up = pin!(crossing.relay(Side::Client, from_client, to_target));
+        let down = pin!(crossing.relay(Side::Server, from_target, to_client));
         match select(up, down).await {
             Either::Left((Ok(()), down)) => down.await,
             // Who takes no more input may have more to say.
@@ -138,9 +127,14 @@ pub(crate) async fn tunnel(
             Either::Left((Err(broken), _)) | Either::Right((Err(broken), _)) => Err(broken),
         }
     };
+    let ended = async {
+        match select(pin!(both), pin!(crossing.give_up_tails())).await {
+            Either::Left((ended, _)) | Either::Right((ended, _)) => ended,
+        }
+    };
     let (outcome, cause) = tokio::select! {
-        ended = both => match ended {
-            Ok(()) | Err(Broken::Io) => recorder.outcome(),
+        ended = ended => match ended {
+            Ok(()) | Err(Broken::Io) => crossing.outcome(),
             Err(Broken::Garbled(error)) => {
                 tracing::warn!(%error, "what crosses can't be read, so nothing more does");
                 ("cut", "garbled")
@@ -152,7 +146,7 @@ pub(crate) async fn tunnel(
         },
         why = lease.ended() => ("cut", why.code()),
     };
-    recorder.end();
+    crossing.end();
     finish(&running, outcome, cause).await;
 }
 
@@ -195,220 +189,5 @@ impl From<Garbled> for Broken {
 impl From<JournalError> for Broken {
     fn from(error: JournalError) -> Self {
         Broken::Journal(error)
-    }
-}
-
-/// One direction.
-struct Way<'a> {
-    recorder: &'a Recorder<'a>,
-    from: Side,
-}
-
-impl Way<'_> {
-    /// Reads and records; writes what is on record, while more is read.
-    async fn relay(
-        self,
-        mut from: ReadHalf<TokioIo<Upgraded>>,
-        mut to: WriteHalf<TokioIo<Upgraded>>,
-    ) -> Result<(), Broken> {
-        let ahead = Ahead::default();
-        let read = pin!(self.read(&mut from, &ahead));
-        let write = pin!(self.write(&mut to, &ahead));
-        match select(write, read).await {
-            Either::Left((written, _)) => written,
-            Either::Right((Ok(()), write)) => write.await,
-            // What was read before it broke is passed on, if that is taken.
-            Either::Right((broken, write)) => {
-                timeout(LAST_WORDS, write).await.unwrap_or(Ok(())).and(broken)
-            }
-        }
-    }
-
-    async fn read(
-        &self,
-        from: &mut ReadHalf<TokioIo<Upgraded>>,
-        ahead: &Ahead,
-    ) -> Result<(), Broken> {
-        let read = async {
-            let mut piece = vec![0; PIECE_BYTES];
-            loop {
-                ahead.room().await;
-                let read = from.read(&mut piece).await?;
-                let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else {
-                    return Ok(());
-                };
-                let pass = self.recorder.record(self.from, bytes)?;
-                ahead.push(bytes.into(), pass);
-            }
-        };
-        let ended = read.await;
-        ahead.end(ended.is_ok());
-        ended
-    }
-
-    async fn write(
-        &self,
-        to: &mut WriteHalf<TokioIo<Upgraded>>,
-        ahead: &Ahead,
-    ) -> Result<(), Broken> {
-        let mut wait = self.recorder.running.borrow().waiter();
-        while let Some((bytes, pass)) = ahead.next().await {
-            pass.cleared(&mut *wait).await?;
-            to.write_all(&bytes).await?;
-            // What follows may wait for its record for long.
-            to.flush().await?;
-            ahead.written(bytes.len());
-        }
-        if ahead.is_whole() {
-            to.shutdown().await?;
-        }
-        Ok(())
-    }
-}
-
-/// What one side said and the other has not got yet.
-#[derive(Default)]
-struct Ahead {
-    queue: RefCell<Queue>,
-    more: Notify,
-    less: Notify,
-}
-
-#[derive(Default)]
-struct Queue {
-    pieces: VecDeque<(Box<[u8]>, Pass)>,
-    /// What those count for, and the one that is being written.
-    held: usize,
-    /// Nothing more comes; whether in order.
-    end: Option<bool>,
-}
-
-impl Ahead {
-    /// Waits until more may be read.
-    async fn room(&self) {
-        while self.queue.borrow().held >= AHEAD {
-            self.less.notified().await;
-        }
-    }
-
-    fn push(&self, bytes: Box<[u8]>, pass: Pass) {
-        let mut queue = self.queue.borrow_mut();
-        queue.held += weight(bytes.len());
-        queue.pieces.push_back((bytes, pass));
-        self.more.notify_one();
-    }
-
-    fn end(&self, in_order: bool) {
-        self.queue.borrow_mut().end = Some(in_order);
-        self.more.notify_one();
-    }
-
-    /// The next piece; none at the end.
-    async fn next(&self) -> Option<(Box<[u8]>, Pass)> {
-        loop {
-            {
-                let mut queue = self.queue.borrow_mut();
-                let next = queue.pieces.pop_front();
-                if next.is_some() || queue.end.is_some() {
-                    return next;
-                }
-            }
-            self.more.notified().await;
-        }
-    }
-
-    /// So much was written.
-    fn written(&self, bytes: usize) {
-        self.queue.borrow_mut().held -= weight(bytes);
-        self.less.notify_one();
-    }
-
-    fn is_whole(&self) -> bool {
-        self.queue.borrow().end == Some(true)
-    }
-}
-
-/// What a piece of so many bytes counts for: what holds it takes room as well.
-fn weight(bytes: usize) -> usize {
-    bytes.max(LEAST_WEIGHT)
-}
-
-/// What a piece waits for.
-enum Pass {
-    Admitted(Admitted),
-    Release(Release),
-}
-
-impl Pass {
-    async fn cleared(&self, wait: &mut dyn Wait) -> Result<(), JournalError> {
-        match self {
-            Pass::Admitted(admitted) => admitted.cleared(wait).await.map(drop),
-            Pass::Release(release) => release.cleared(wait).await.map(drop),
-        }
-    }
-}
-
-/// Puts on record what crosses, in the order in which it came.
-struct Recorder<'a> {
-    running: &'a Shared,
-    /// When the last frame was made.
-    clock: Cell<Instant>,
-    streams: RefCell<Option<Streams>>,
-}
-
-impl Recorder<'_> {
-    /// Records a piece; it may be passed on when that is on record.
-    fn record(&self, from: Side, bytes: &[u8]) -> Result<Pass, Broken> {
-        let taken = match &mut *self.streams.borrow_mut() {
-            Some(streams) => streams.take(from, bytes)?,
-            None if from == Side::Client => vec![(Kind::Input, bytes.to_vec())],
-            None => vec![(Kind::Output, bytes.to_vec())],
-        };
-        let frames = self.frames(&taken);
-        let mut running = self.running.borrow_mut();
-        if from == Side::Client {
-            return Ok(Pass::Admitted(running.exchange.interleave(&frames, bytes.len())?));
-        }
-        running.exchange.count(bytes.len());
-        running.exchange.answer(&frames)?;
-        Ok(Pass::Release(running.exchange.release()?))
-    }
-
-    fn frames(&self, parts: &[Part]) -> Vec<u8> {
-        let mut frames = Vec::new();
-        for (kind, bytes) in parts {
-            let now = Instant::now();
-            let after = now - self.clock.replace(now);
-            let after = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
-            frames::write(&mut frames, after, *kind, bytes);
-        }
-        frames
-    }
-
-    /// What became of it when a side has closed. A command of which nobody said how it ended may
-    /// run on.
-    fn outcome(&self) -> (&'static str, &'static str) {
-        match &*self.streams.borrow() {
-            Some(streams) if streams.ports().is_none() && streams.exit().is_none() => {
-                ("lost", "closed")
-            }
-            Some(_) | None => ("ok", "closed"),
-        }
-    }
-
-    /// How it ended.
-    fn end(&self) {
-        let ports = self.streams.borrow().as_ref().and_then(Streams::ports);
-        if let Some(ports) = ports.filter(|it| !it.is_empty()) {
-            self.running.borrow_mut().detail("ports", ports);
-        }
-        let exit = self.streams.borrow().as_ref().and_then(Streams::exit);
-        let Some(exit) = exit else { return };
-        let frames = self.frames(&[(Kind::Exit, exit.clone().into_bytes())]);
-        let mut running = self.running.borrow_mut();
-        running.detail("exit_status", exit);
-        if let Err(error) = running.exchange.answer(&frames) {
-            tracing::error!(%error, "the end of an upgraded connection is not on record");
-        }
     }
 }

@@ -16,7 +16,7 @@ use ssh_wire::packet::{
 };
 
 use super::stream::{Recording, Running};
-use super::{Channel, Kind, Opening, Run, Shared, frames, judge};
+use super::{Channel, Kind, Opening, Run, Shared, judge};
 use crate::refusal;
 use crate::relay::End;
 use crate::side::Side;
@@ -60,7 +60,7 @@ fn ask(wish: Wish, shared: &Shared) -> Result<Granted, End> {
         via,
         text: Some(Text::from(resource.clone())),
         text_bytes: resource.len() as u64,
-        media: frames::MEDIA,
+        media: terminal::frames::MEDIA,
         keep: Keep::Counted,
         details,
         ..Draft::default()

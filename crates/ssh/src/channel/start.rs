@@ -15,7 +15,7 @@ use records::{Text, Trace};
 use super::files::{Protocol, Transfer, scp};
 use super::requests::Start;
 use super::stream::{Recording, Running};
-use super::{Answer, Channel, Run, Shared, frames, judge};
+use super::{Answer, Channel, Run, Shared, judge};
 use crate::refusal;
 use crate::relay::End;
 use crate::side::Side;
@@ -204,7 +204,7 @@ impl Channel {
             text_bytes: asked.text_bytes as u64,
             text_objects: objects,
             masked: super::masked(&receipt, Some(&shared.masking)),
-            media: frames::MEDIA,
+            media: terminal::frames::MEDIA,
             trace,
             details,
             grow: if self.setup.pty.is_some() { Grow::Entries } else { Grow::Chunks },

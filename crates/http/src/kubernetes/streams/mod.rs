@@ -1,22 +1,24 @@
-//! What crosses of an exec or attach, taken apart for the record: what was typed, what was printed,
-//! the terminal's size, how it ended. The bytes themselves pass as they came.
+//! What crosses of an exec or attach, taken apart: what was typed, what was printed, the terminal's
+//! size, how it ended. It is recorded as what crosses by SSH is, by a [`Recorder`].
 //!
 //! What can't be taken apart ends the connection: two readers could see different things in it.
-//! Standard streams are masked for the record, not for the client, and each piece by itself: what
-//! is typed is on record before it runs, so nothing is held back to be seen with what follows. A
-//! value that comes in two pieces is not found.
+//! What the command says passes as it came where nothing of it is to be masked for the client; else
+//! it is put into frames anew. What the client sends always passes as it came, once it is on
+//! record: the last of it waits while it may be the beginning of a value.
 
-use std::sync::Arc;
+mod framing;
+
+use std::time::Instant;
 
 use http::header::{self, HeaderMap, HeaderValue};
-use kubernetes_wire::spdy::{SpdyChannels, SpdyError, SpdyFrames};
+use kubernetes_wire::spdy::SpdyError;
 use kubernetes_wire::streams::{
-    Channel, ChannelEvent, Channels, Exit, ExitStatus, Side, Sizes, StreamError, Subprotocol,
-    WebSocketEvent, WebSocketFrames,
+    Channel, ChannelEvent, Exit, ExitStatus, Side, Sizes, StreamError, Subprotocol,
 };
-use masking::{Policy, Sink};
-use terminal::frames::Kind;
+use masking::Receipt;
+use stdio_recorder::Recorder;
 
+use self::framing::{Framing, Heard, Seen};
 use super::ports::Ports;
 use crate::upgrade::Next;
 
@@ -29,40 +31,35 @@ pub(crate) enum Garbled {
     Spdy(#[from] SpdyError),
 }
 
-/// A part of what crossed, as it is recorded.
-pub(crate) type Part = (Kind, Vec<u8>);
-
 /// Takes both directions of a connection apart.
-pub(crate) struct Streams {
-    framing: Framing,
-    said: Said,
-}
-
-enum Framing {
-    WebSocket(Box<[Way; 2]>),
-    Spdy(Box<Spdy>),
-    /// No streams of a command: connections to ports.
+pub(crate) enum Streams {
+    /// The streams of a command.
+    Command(Box<Command>),
+    /// Connections to ports.
     Ports(Box<Ports>),
 }
 
-/// One direction of a WebSocket.
-struct Way {
-    frames: WebSocketFrames,
-    channels: Channels,
+/// A command, and how its streams cross.
+pub(crate) struct Command {
+    framing: Framing,
+    program: Program,
 }
 
-struct Spdy {
-    client: SpdyFrames,
-    server: SpdyFrames,
-    channels: SpdyChannels,
-}
-
-/// What was said on each channel.
-struct Said {
-    /// Rules for the record, if there are any.
-    policy: Option<Arc<Policy>>,
+struct Program {
+    recorder: Recorder,
     exit: ExitStatus,
     sizes: Sizes,
+    /// Bytes that the client sent to it.
+    sent: u64,
+}
+
+/// How far the record has what the client sends.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Progress {
+    /// Bytes that the client sent to the command.
+    pub(crate) sent: u64,
+    /// How many of them are in the frames.
+    pub(crate) recorded: u64,
 }
 
 /// Keeps of the subprotocols that a client offers those that can be taken apart.
@@ -83,156 +80,225 @@ pub(crate) fn offer(fields: &mut HeaderMap) -> bool {
 }
 
 impl Streams {
-    /// For a connection that was granted by an answer with these fields. None: by what they say it
-    /// can't be taken apart.
-    pub(crate) fn of(next: Next, fields: &HeaderMap, policy: &Arc<Policy>) -> Option<Streams> {
-        let framing = match next {
-            Next::Spdy => Framing::Spdy(Box::new(Spdy {
-                client: SpdyFrames::new(),
-                server: SpdyFrames::new(),
-                channels: SpdyChannels::new(),
-            })),
-            Next::WebSocket => {
-                let mut chosen = fields.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-                let (Some(chosen), None) = (chosen.next(), chosen.next()) else { return None };
-                let subprotocol = Subprotocol::of(chosen.to_str().ok()?)?;
-                Framing::WebSocket(Box::new([Side::Client, Side::Server].map(|side| Way {
-                    frames: WebSocketFrames::new(side),
-                    channels: Channels::new(subprotocol),
-                })))
-            }
-        };
-        let policy = policy.scans(Sink::Record).then(|| policy.clone());
-        let said = Said { policy, exit: ExitStatus::default(), sizes: Sizes::default() };
-        Some(Streams { framing, said })
+    /// For a command whose connection was granted by an answer with these fields. None: by what
+    /// they say it can't be taken apart.
+    pub(crate) fn of(next: Next, fields: &HeaderMap, recorder: Recorder) -> Option<Streams> {
+        let (exit, sizes) = (ExitStatus::default(), Sizes::default());
+        let program = Program { recorder, exit, sizes, sent: 0 };
+        let framing = Framing::of(next, fields)?;
+        Some(Streams::Command(Box::new(Command { framing, program })))
     }
 
     /// For a connection to ports, if it says which.
     pub(crate) fn of_ports(next: Next, fields: &HeaderMap) -> Option<Streams> {
-        let framing = Framing::Ports(Box::new(Ports::of(next, fields)?));
-        let said = Said { policy: None, exit: ExitStatus::default(), sizes: Sizes::default() };
-        Some(Streams { framing, said })
+        Some(Streams::Ports(Box::new(Ports::of(next, fields)?)))
     }
 
     /// Which ports were reached, of a connection to ports.
     pub(crate) fn ports(&self) -> Option<String> {
-        match &self.framing {
-            Framing::Ports(ports) => Some(ports.said()),
-            Framing::WebSocket(_) | Framing::Spdy(_) => None,
+        match self {
+            Streams::Ports(ports) => Some(ports.said()),
+            Streams::Command(_) => None,
         }
     }
 
-    /// Takes what one side sent; its parts, in order.
-    pub(crate) fn take(&mut self, from: Side, bytes: &[u8]) -> Result<Vec<Part>, Garbled> {
-        let Streams { framing, said } = self;
-        let (mut parts, mut wrong) = (Vec::new(), None);
-        match framing {
-            Framing::Ports(ports) => {
+    /// Takes what one side sent, and gives its frames to `record`. What the other is to get, if
+    /// that is not what came.
+    pub(crate) fn take(
+        &mut self,
+        from: Side,
+        bytes: &[u8],
+        record: &mut Vec<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>, Garbled> {
+        match self {
+            Streams::Ports(ports) => {
                 if from == Side::Client {
                     ports.take(bytes)?;
                 }
-                let kind = if from == Side::Client { Kind::Input } else { Kind::Output };
-                return Ok(vec![(kind, bytes.to_vec())]);
+                Ok(None)
             }
-            Framing::WebSocket(ways) => {
-                let [client, server] = &mut **ways;
-                let way = if from == Side::Client { client } else { server };
-                let channels = &mut way.channels;
-                way.frames.push(bytes, &mut |event| {
-                    if let (WebSocketEvent::Data(piece), None) = (event, wrong) {
-                        let mut first = None;
-                        let read = channels.push(piece, &mut |it| {
-                            let read = said.read(from, it, &mut parts);
-                            first = first.or(read.err().map(Garbled::from));
-                        });
-                        wrong = first.or(read.err().map(Garbled::from));
-                    }
-                })?;
-            }
-            Framing::Spdy(spdy) => {
-                let Spdy { client, server, channels } = &mut **spdy;
-                let frames = if from == Side::Client { client } else { server };
-                frames.push(bytes, &mut |event| {
-                    if wrong.is_none() {
-                        let mut first = None;
-                        let read = channels.read(&event, &mut |it| {
-                            let read = said.read(from, it, &mut parts);
-                            first = first.or(read.err().map(Garbled::from));
-                        });
-                        wrong = first.or(read.err().map(Garbled::from));
-                    }
-                })?;
+            Streams::Command(command) => {
+                let seen = command.take(from, bytes);
+                command.program.drain(record);
+                seen
             }
         }
-        match wrong {
-            Some(wrong) => Err(wrong),
-            None => {
-                said.mask(&mut parts);
-                Ok(parts)
+    }
+
+    /// Whether the client may send more before its keys are on record: they are recorded as the
+    /// terminal echoes them.
+    pub(crate) fn keys_go_first(&self) -> bool {
+        match self {
+            Streams::Command(command) => command.program.recorder.keys_go_first(),
+            Streams::Ports(_) => false,
+        }
+    }
+
+    /// How far the record has what the client sent.
+    pub(crate) fn progress(&self) -> Progress {
+        match self {
+            Streams::Command(command) => command.program.progress(),
+            Streams::Ports(_) => Progress::default(),
+        }
+    }
+
+    /// When [`tails`](Streams::tails) has something to do, if nothing comes before.
+    pub(crate) fn tail_due(&self) -> Option<Instant> {
+        match self {
+            Streams::Command(command) => command.program.recorder.tail_due(),
+            Streams::Ports(_) => None,
+        }
+    }
+
+    /// Gives up what is held back too long by `now` (all of it, without): what the client is to
+    /// see of it, and the record.
+    pub(crate) fn tails(&mut self, now: Option<Instant>, record: &mut Vec<Vec<u8>>) -> Vec<u8> {
+        let Streams::Command(command) = self else { return Vec::new() };
+        let mut seen = Vec::new();
+        command.program.tails(now, &mut seen);
+        command.program.drain(record);
+        command.framing.write(&seen)
+    }
+
+    /// The client sends no more.
+    pub(crate) fn end_of_input(&mut self, record: &mut Vec<Vec<u8>>) {
+        if let Streams::Command(command) = self {
+            command.program.recorder.end_of_input();
+            command.program.drain(record);
+        }
+    }
+
+    /// Nothing more crosses.
+    pub(crate) fn end(&mut self, record: &mut Vec<Vec<u8>>) {
+        let exit = self.exit();
+        if let Streams::Command(command) = self {
+            let recorder = &mut command.program.recorder;
+            recorder.end_of_input();
+            if let Some(exit) = exit {
+                recorder.exited(exit);
             }
+            recorder.end_of_output();
+            command.program.drain(record);
         }
     }
 
     /// How the command ended, if the other side said so: an exit status, or Kubernetes' word for why
     /// there is none.
     pub(crate) fn exit(&self) -> Option<String> {
-        match self.said.exit.exit() {
+        let Streams::Command(command) = self else { return None };
+        match command.program.exit.exit() {
             Ok(Some(Exit::Code(code))) => Some(code.to_string()),
             Ok(Some(Exit::Failed { reason, .. })) => Some(reason),
             Ok(None) | Err(_) => None,
         }
     }
+
+    /// What the outcome says of a command's streams, and what was masked in them.
+    pub(crate) fn outcome(&self) -> Option<(Vec<(&'static str, String)>, Receipt)> {
+        let Streams::Command(command) = self else { return None };
+        let recorder = &command.program.recorder;
+        Some((recorder.details(), recorder.receipt()))
+    }
 }
 
-impl Said {
-    fn read(
-        &mut self,
-        from: Side,
-        event: ChannelEvent<'_>,
-        parts: &mut Vec<Part>,
-    ) -> Result<(), StreamError> {
-        let kind = match (from, event.channel) {
-            (Side::Client, Channel::Stdin) => Kind::Input,
-            (Side::Server, Channel::Stdout) => Kind::Output,
-            (Side::Server, Channel::Stderr) => Kind::Error,
-            (Side::Server, Channel::Error) => {
-                self.exit.push(event.bytes);
-                return Ok(());
-            }
-            (Side::Client, Channel::Resize) => {
-                for size in self.sizes.push(event.bytes)? {
-                    let [a, b] = size.width.to_be_bytes();
-                    let [c, d] = size.height.to_be_bytes();
-                    parts.push((Kind::Resize, vec![a, b, c, d]));
+impl Command {
+    fn take(&mut self, from: Side, bytes: &[u8]) -> Result<Option<Vec<u8>>, Garbled> {
+        let Command { framing, program } = self;
+        let is_changed = from == Side::Server && program.recorder.masks_client();
+        let mut seen = Vec::new();
+        framing.take(from, bytes, &mut |heard| {
+            let event = match heard {
+                Heard::Channel(event) => event,
+                Heard::Ends if is_changed => {
+                    program.tails(None, &mut seen);
+                    return Ok(());
                 }
-                return Ok(());
+                Heard::Bytes(bytes) if is_changed => {
+                    seen.push(Seen::Bytes(bytes.to_vec()));
+                    return Ok(());
+                }
+                Heard::Ends | Heard::Bytes(_) => return Ok(()),
+            };
+            if from == Side::Client {
+                return program.hear_client(event);
             }
-            (_, Channel::Close(_)) => return Ok(()),
-            // A server begins with empty messages on each channel. Nobody says anything on another
-            // side's.
-            _ if event.bytes.is_empty() => return Ok(()),
-            (_, channel) => return Err(StreamError::NoChannel(channel.number())),
-        };
-        // What follows upon one another in one stream is one part.
-        match parts.last_mut() {
-            Some((last, bytes)) if *last == kind => bytes.extend_from_slice(event.bytes),
+            program.hear_server(event, is_changed.then_some(&mut seen))
+        })?;
+        Ok(is_changed.then(|| framing.write(&seen)))
+    }
+}
+
+impl Program {
+    /// What the client says. Nobody says anything on another side's channel.
+    fn hear_client(&mut self, event: ChannelEvent<'_>) -> Result<(), Garbled> {
+        match event.channel {
+            Channel::Stdin => {
+                self.sent += event.bytes.len() as u64;
+                self.recorder.input(event.bytes);
+            }
+            Channel::Resize => {
+                for size in self.sizes.push(event.bytes)? {
+                    self.recorder.resize(size.width.into(), size.height.into());
+                }
+            }
+            Channel::Close(number) if number == Channel::Stdin.number() => {
+                self.recorder.end_of_input();
+            }
+            Channel::Close(_) => {}
             _ if event.bytes.is_empty() => {}
-            _ => parts.push((kind, event.bytes.to_vec())),
+            channel => return Err(StreamError::NoChannel(channel.number()).into()),
         }
         Ok(())
     }
 
-    /// Masks parts for the record.
-    fn mask(&self, parts: &mut [Part]) {
-        let Some(policy) = &self.policy else { return };
-        for (kind, bytes) in parts {
-            if matches!(kind, Kind::Input | Kind::Output | Kind::Error) {
-                let mut masker = policy.stream(Sink::Record);
-                let mut masked = Vec::with_capacity(bytes.len());
-                masker.push(bytes, &mut masked);
-                masker.finish(&mut masked);
-                *bytes = masked;
+    /// What the server says, and what of it the client is to see if that may be something else.
+    fn hear_server(
+        &mut self,
+        event: ChannelEvent<'_>,
+        mut seen: Option<&mut Vec<Seen>>,
+    ) -> Result<(), Garbled> {
+        let ChannelEvent { channel, bytes, .. } = event;
+        match channel {
+            Channel::Stdout | Channel::Stderr if !bytes.is_empty() => {
+                let masked = self.recorder.output(channel == Channel::Stderr, bytes);
+                let Some(seen) = seen else { return Ok(()) };
+                let shown = masked.unwrap_or_else(|| bytes.to_vec());
+                if !shown.is_empty() {
+                    seen.push(Seen::On(channel, shown));
+                }
+                return Ok(());
+            }
+            Channel::Error => self.exit.push(bytes),
+            Channel::Close(_) => {}
+            // A server begins with empty messages on each channel.
+            _ if bytes.is_empty() => {}
+            channel => return Err(StreamError::NoChannel(channel.number()).into()),
+        }
+        if let Some(seen) = &mut seen {
+            let ends = matches!(channel, Channel::Close(_));
+            if ends || (channel == Channel::Error && !bytes.is_empty()) {
+                self.tails(None, seen);
+            }
+            seen.push(if ends { Seen::End(channel) } else { Seen::On(channel, bytes.to_vec()) });
+        }
+        Ok(())
+    }
+
+    fn tails(&mut self, now: Option<Instant>, seen: &mut Vec<Seen>) {
+        for (stderr, bytes) in self.recorder.tails(now) {
+            if !bytes.is_empty() {
+                seen.push(Seen::On(if stderr { Channel::Stderr } else { Channel::Stdout }, bytes));
             }
         }
+    }
+
+    fn drain(&mut self, record: &mut Vec<Vec<u8>>) {
+        record.extend(std::iter::from_fn(|| self.recorder.next_frame()));
+        record.extend(self.recorder.keys().drain(..));
+    }
+
+    fn progress(&self) -> Progress {
+        let Program { recorder, sent, .. } = self;
+        Progress { sent: *sent, recorded: sent - recorder.unrecorded().min(*sent) }
     }
 }
