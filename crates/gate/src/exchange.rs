@@ -245,6 +245,16 @@ impl Exchange {
             return Ok(self.admitted.clone());
         }
         self.answer(frame)?;
+        self.interleaved(0)
+    }
+
+    /// As [`interleave`](Exchange::interleave), of what was taken with the answer already: what is
+    /// sent with what this returns is sent behind all parts of the answer that were taken so far.
+    ///
+    /// # Errors
+    /// As [`interleave`](Exchange::interleave).
+    pub fn interleaved(&mut self, sent: usize) -> Result<Admitted, JournalError> {
+        self.input_bytes += sent as u64;
         let Release { hold } = self.release()?;
         Ok(match self.session.target().durability {
             // Forwarded at once, as the command was.

@@ -291,9 +291,11 @@ proptest! {
         }
         prop_assert_eq!(&read(&parts), &whole);
         if let Some(passed) = passed_on(&parts) {
-            // But for a frame that is not whole.
-            prop_assert!(whole.0.starts_with(&read(&[&passed]).0));
-            prop_assert!(read(&[&passed]).0.len() + 1 >= whole.0.len());
+            // But for what nobody knows, and a frame that is not whole.
+            let known: Vec<_> =
+                whole.0.into_iter().filter(|it| !it.starts_with("unknown")).collect();
+            let said = read(&[&passed]).0;
+            prop_assert!(known.starts_with(&said) && said.len() + 1 >= known.len());
         }
     }
 }

@@ -21,7 +21,7 @@ pub const MAX_TERMINAL_FRAME: usize = 16 * 1024 - 64;
 /// when nothing follows it.
 const TAIL: Duration = Duration::from_millis(40);
 /// How long the end of what was sent to a program waits to be judged for the record, when nothing
-/// follows it. Who must not pass on what is not on record waits with it.
+/// follows it. Who must not pass on what is on no record waits with it.
 const INPUT_TAIL: Duration = Duration::from_millis(10);
 /// How long a key may wait for its echo; after that it counts as hidden.
 const ECHO_WAIT: Duration = Duration::from_secs(2);
@@ -35,8 +35,8 @@ const ECHO_BYTES: usize = 4;
 /// Where the record has what is sent to a program that has no terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stdin {
-    /// Among the frames, in its place between what the program says. Its end is given up to the
-    /// record in 10 ms ([`Recorder::tails`]).
+    /// Among the frames, in its place between what the program says. What is held back of it is
+    /// given up to the record 10 ms after the last piece ([`Recorder::tails`]).
     #[default]
     Among,
     /// In a stream of its own: [`Recorder::stdin`].
@@ -100,9 +100,16 @@ impl Recorder {
     #[must_use]
     pub fn new(masking: &Arc<Policy>, options: Options) -> Self {
         let Options { terminal, mask_client, binary_passes, .. } = options;
-        let wanted = |client, record| Wanted { client, record, binary_passes, keeps_binary: false };
+        let keeps = !options.digest_only;
+        let wanted = |client, record| Wanted {
+            client,
+            record: record && keeps,
+            binary_passes,
+            keeps_binary: false,
+        };
         // A shell passes over a NUL: what it is told is kept all the same.
-        let of_stdin = Wanted { record: !terminal, keeps_binary: true, ..Wanted::default() };
+        let of_stdin =
+            Wanted { record: !terminal && keeps, keeps_binary: true, ..Wanted::default() };
         Recorder {
             options,
             frames: Frames::new(),
@@ -110,7 +117,7 @@ impl Recorder {
             stderr: Stream::new(masking, wanted(mask_client, true)),
             stdin: Stream::new(masking, of_stdin),
             stdin_held: None,
-            screen: if terminal { Screen::new(masking) } else { None },
+            screen: if terminal && keeps { Screen::new(masking) } else { None },
             to_client: if terminal && mask_client {
                 Finder::masker(masking, Sink::Client)
             } else {
@@ -130,24 +137,25 @@ impl Recorder {
         if stderr { &mut self.stderr } else { &mut self.stdout }
     }
 
-    /// Whether a client may ever see something else than what the program said.
+    /// Whether the client may ever see something else than what the program said, or later.
     #[must_use]
-    pub fn masks_client(&self) -> bool {
-        self.to_client.is_some() || self.stdout.is_masked() || self.stderr.is_masked()
+    pub fn changes_output(&self) -> bool {
+        self.to_client.is_some() || self.stdout.is_changed() || self.stderr.is_changed()
     }
 
-    /// Takes what the program said. Gives what the client is to see, if that differs; it may
-    /// see it once the frames that are ready then are on record.
+    /// Takes what the program said. Gives what the client is to see now, if that may differ; it may
+    /// see it once the frames that are ready then are on record. The rest is held back, for the
+    /// client as for the record: what no frame has the client doesn't see. (Of a terminal whose
+    /// record is masked it does, up to five seconds before.)
     pub fn output(&mut self, stderr: bool, data: &[u8]) -> Option<Vec<u8>> {
         if self.pressed.is_some() {
             // Before the echo itself: first a key is pressed.
             let keys = self.echo.shown(data);
             self.record_keys(keys);
         }
-        let keeps = !self.options.digest_only;
         let spoken = self.spoken(stderr);
         spoken.count(data);
-        let record = if keeps { spoken.for_record(data) } else { data.into() };
+        let record = spoken.for_record(data);
         let client = spoken.for_client(data);
         self.record(if stderr { Kind::Error } else { Kind::Output }, &record);
         if stderr { client } else { self.show(data).or(client) }
@@ -207,20 +215,25 @@ impl Recorder {
             self.settle(now.is_none());
         }
         [false, true].map(|stderr| {
-            let mut out = Vec::new();
-            if !self.spoken(stderr).held.is_some_and(|since| is_over(since, TAIL)) {
-                return (stderr, out);
-            }
-            self.spoken(stderr).held = None;
-            if let (false, Some(masker)) = (stderr, &mut self.to_client) {
-                masker.settle();
-                let bytes = if now.is_none() { usize::MAX } else { masker.ready() };
-                masker.take(bytes, &mut out);
-            } else {
-                self.spoken(stderr).client_tail(&mut out);
-            }
-            (stderr, out)
+            let is_over = self.spoken(stderr).held.is_some_and(|since| is_over(since, TAIL));
+            (stderr, if is_over { self.output_tail(stderr, now.is_none()) } else { Vec::new() })
         })
+    }
+
+    /// Nothing more is said in one of the two ways: what was held back of it for the client. The
+    /// record has it too then.
+    pub fn end_of(&mut self, stderr: bool) -> Vec<u8> {
+        self.output_tail(stderr, true)
+    }
+
+    fn output_tail(&mut self, stderr: bool, all: bool) -> Vec<u8> {
+        let (record, mut client) = self.spoken(stderr).tail();
+        self.record(if stderr { Kind::Error } else { Kind::Output }, &record);
+        if let (false, Some(masker)) = (stderr, &mut self.to_client) {
+            masker.settle();
+            masker.take(if all { usize::MAX } else { masker.ready() }, &mut client);
+        }
+        client
     }
 
     /// No more will be said: what the record's maskers hold is recorded, and how it ended.
@@ -294,7 +307,11 @@ impl Recorder {
         }
         if let Some(screen) = &mut self.screen {
             screen.push(kind, bytes);
-            screen.drain(&mut self.frames, MAX_TERMINAL_FRAME, false, &mut self.ready);
+            let is_full = screen.is_full();
+            if is_full {
+                screen.settle();
+            }
+            screen.drain(&mut self.frames, MAX_TERMINAL_FRAME, is_full, &mut self.ready);
             return;
         }
         let most = if self.options.terminal { MAX_TERMINAL_FRAME } else { bytes.len() };
@@ -405,6 +422,7 @@ impl Recorder {
         if !self.options.terminal {
             all.push(("stderr_bytes", stderr.bytes.to_string()));
             all.push(("stderr_sha256", stderr.sha256()));
+            all.push(("stdin_bytes", stdin.bytes.to_string()));
             all.push(("stdin_sha256", stdin.sha256()));
         }
         for (stream, name) in [(stdout, "stdout_kept"), (stderr, "stderr_kept")] {

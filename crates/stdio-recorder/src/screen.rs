@@ -11,6 +11,12 @@ use terminal::vtmap::{Find, Masker, Span};
 
 use crate::frames::Frames;
 
+/// The most of what needs no masking that waits behind what does, in bytes: beyond that what is there
+/// is judged as it is.
+const MAX_READY_BYTES: usize = 64 * 1024;
+/// What a piece that waits takes beside its bytes.
+const PIECE_BYTES: usize = 64;
+
 /// The masking policy, asked about what a screen shows.
 pub(crate) struct Finder {
     stream: StreamMasker,
@@ -64,11 +70,17 @@ enum Piece {
     Ready { kind: Kind, at: Instant, bytes: Vec<u8> },
 }
 
+fn weight(bytes: &[u8]) -> usize {
+    bytes.len() + PIECE_BYTES
+}
+
 /// The recording of what a terminal shows, masked.
 pub(crate) struct Screen {
     masker: Masker<Finder>,
     order: VecDeque<Piece>,
-    /// When the last output came, if anything waits.
+    /// What those that need no masking hold, with what holds them.
+    ready: usize,
+    /// When the last output came, if it is to be judged yet.
     shown: Option<Instant>,
 }
 
@@ -76,7 +88,7 @@ impl Screen {
     /// None where nothing is masked on the way to the record.
     pub(crate) fn new(policy: &Arc<Policy>) -> Option<Screen> {
         let masker = Finder::masker(policy, Sink::Record)?;
-        Some(Screen { masker, order: VecDeque::new(), shown: None })
+        Some(Screen { masker, order: VecDeque::new(), ready: 0, shown: None })
     }
 
     /// The terminal's size, for wraps. Its frame is the caller's.
@@ -95,6 +107,7 @@ impl Screen {
             Kind::Input => self.masker.keys(bytes),
             _ => {
                 let bytes = bytes.to_vec();
+                self.ready += weight(&bytes);
                 return self.order.push_back(Piece::Ready { kind, at, bytes });
             }
         }
@@ -109,6 +122,13 @@ impl Screen {
     /// Judges all that waits as if nothing followed.
     pub(crate) fn settle(&mut self) {
         self.masker.settle();
+        // A character that is cut still waits, but not for the time.
+        self.shown = None;
+    }
+
+    /// Whether more waits behind what is judged late than may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ready > MAX_READY_BYTES
     }
 
     /// What was masked.
@@ -127,7 +147,8 @@ impl Screen {
         while let Some(piece) = self.order.front_mut() {
             match piece {
                 Piece::Ready { kind, at, bytes } => {
-                    out.push_back(frames.frame_at(*at, *kind, bytes))
+                    self.ready -= weight(bytes);
+                    out.push_back(frames.frame_at(*at, *kind, bytes));
                 }
                 Piece::Held { kind, at, left } => {
                     // At the end there may be a character that is cut.

@@ -1,6 +1,7 @@
 //! One stream of bytes that is no terminal's: counted, hashed, masked.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +17,10 @@ pub(crate) struct Stream {
     digest: Digest,
     to_client: Option<StreamMasker>,
     to_record: Option<StreamMasker>,
-    /// The client's masker may hold something since then.
+    /// What the client is to see and may not yet, for it is on no record: each piece with how many
+    /// bytes of the stream there are with it.
+    waiting: VecDeque<(u64, Vec<u8>)>,
+    /// Something is held back since then.
     pub(crate) held: Option<Instant>,
     /// A NUL among its first bytes: what is no text can't be searched.
     binary: bool,
@@ -44,6 +48,7 @@ impl Stream {
             digest: Digest::new(&SHA256),
             to_client: stream(Sink::Client, wanted.client),
             to_record: stream(Sink::Record, wanted.record),
+            waiting: VecDeque::new(),
             held: None,
             binary: false,
             keeps_binary: wanted.keeps_binary,
@@ -51,9 +56,9 @@ impl Stream {
         }
     }
 
-    /// Whether the client is to see it masked.
-    pub(crate) fn is_masked(&self) -> bool {
-        self.to_client.is_some()
+    /// Whether anything of it is held back, or changed, on its way to the client.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.to_client.is_some() || self.to_record.is_some()
     }
 
     /// Counts what came; first of all that is done with it.
@@ -61,8 +66,7 @@ impl Stream {
         self.digest.update(data);
         let probe = usize::try_from(BINARY_PROBE.saturating_sub(self.bytes)).unwrap_or(0);
         self.bytes += data.len() as u64;
-        let is_searched = self.to_record.is_some() || self.to_client.is_some();
-        self.binary |= is_searched && data.iter().take(probe).any(|&byte| byte == 0);
+        self.binary |= self.is_changed() && data.iter().take(probe).any(|&byte| byte == 0);
     }
 
     /// What came as the record is to have it now. The masker can't vouch for what is no text.
@@ -70,41 +74,79 @@ impl Stream {
         let is_left_out = self.is_left_out();
         let Some(masker) = &mut self.to_record else { return Cow::Borrowed(data) };
         let mut out = Vec::new();
-        if !is_left_out {
+        if is_left_out {
+            // What was text before.
+            masker.finish(&mut out);
+        } else {
             out.reserve(data.len());
             masker.push(data, &mut out);
         }
         Cow::Owned(out)
     }
 
-    /// What came as the client is to have it now, if that differs.
+    /// What the client is to see now, if that may differ from what came; behind
+    /// [`for_record`](Stream::for_record).
     pub(crate) fn for_client(&mut self, data: &[u8]) -> Option<Vec<u8>> {
-        let masker = self.to_client.as_mut()?;
-        let mut out = Vec::with_capacity(data.len());
-        if self.binary && self.binary_passes {
-            masker.finish(&mut out);
-            out.extend_from_slice(data);
-            self.held = None;
-        } else {
-            masker.push(data, &mut out);
-            self.held = Some(Instant::now());
+        if !self.is_changed() {
+            return None;
         }
-        Some(out)
+        let mut out = Vec::with_capacity(data.len());
+        let held = match &mut self.to_client {
+            Some(masker) if self.binary && self.binary_passes => {
+                masker.finish(&mut out);
+                out.extend_from_slice(data);
+                0
+            }
+            Some(masker) => {
+                masker.push(data, &mut out);
+                masker.held() as u64
+            }
+            None => {
+                out.extend_from_slice(data);
+                0
+            }
+        };
+        let unrecorded = self.unrecorded();
+        if !out.is_empty() {
+            self.waiting.push_back((self.bytes - held.min(self.bytes), out));
+        }
+        let shown = self.shown(self.bytes - unrecorded.min(self.bytes));
+        let is_held = held > 0 || unrecorded > 0;
+        self.held = is_held.then(Instant::now);
+        Some(shown)
     }
 
-    /// What the client's masker holds, judged as if nothing followed.
-    pub(crate) fn client_tail(&mut self, out: &mut Vec<u8>) {
-        self.held = None;
-        if let Some(masker) = &mut self.to_client {
-            masker.finish(out);
+    /// What the client may see where the record has so many bytes of the stream.
+    fn shown(&mut self, recorded: u64) -> Vec<u8> {
+        let mut shown = Vec::new();
+        while let Some((end, piece)) = self.waiting.front_mut() {
+            if *end > recorded {
+                break;
+            }
+            match shown.is_empty() {
+                true => shown = std::mem::take(piece),
+                false => shown.append(piece),
+            }
+            self.waiting.pop_front();
         }
+        shown
+    }
+
+    /// What is held, judged as if nothing followed: for the record, and for the client.
+    pub(crate) fn tail(&mut self) -> (Vec<u8>, Vec<u8>) {
+        self.held = None;
+        let record = self.record_tail();
+        let mut client = self.shown(u64::MAX);
+        if let Some(masker) = &mut self.to_client {
+            masker.finish(&mut client);
+        }
+        (record, client)
     }
 
     /// What the record's masker holds, judged as if nothing followed.
     pub(crate) fn record_tail(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        let is_left_out = self.is_left_out();
-        if let Some(masker) = self.to_record.as_mut().filter(|_| !is_left_out) {
+        if let Some(masker) = &mut self.to_record {
             masker.finish(&mut out);
         }
         out

@@ -101,6 +101,58 @@ fn what_was_sent_is_on_record_in_ten_milliseconds() {
 }
 
 #[test]
+fn what_no_frame_has_the_client_does_not_see() {
+    // Masked for the record alone, and for both.
+    let only_record = r#"
+        version = 1
+        [[rule]]
+        entity = ["CREDIT_CARD"]
+        client = { operator = "keep" }
+        record = { operator = "replace" }
+    "#;
+    let only = Policy::compile(&toml::from_str(only_record).unwrap(), None).unwrap();
+    for policy in [masking(), Arc::new(only)] {
+        let options = Options { mask_client: true, ..Options::default() };
+        let mut recorder = Recorder::new(&policy, options);
+        let (mut seen, mut kept) = (0, 0);
+        for length in [10, 3000, 1, 40_000, 7] {
+            let said = vec![b'x'; length];
+            seen += recorder.output(false, &said).unwrap().len();
+            kept += all(&mut recorder, 'o').len();
+            assert!(seen <= kept, "{seen} {kept}");
+        }
+        assert!(kept > 40_000, "{kept}");
+        let due = recorder.tail_due().unwrap();
+        seen += recorder.tails(Some(due))[0].1.len();
+        kept += all(&mut recorder, 'o').len();
+        assert_eq!((seen, kept), (43_018, 43_018));
+        assert_eq!(recorder.tail_due(), None);
+        // As at the end of one way.
+        recorder.output(true, b"oh");
+        assert_eq!(recorder.end_of(true), b"oh");
+        assert_eq!(all(&mut recorder, 'e'), "oh");
+    }
+}
+
+#[test]
+fn what_waits_behind_a_terminal_s_line_is_bounded_and_a_cut_character_wakes_nobody() {
+    let mut recorder = recorder(Options { terminal: true, ..Options::default() });
+    // A line that does not end, and behind it sizes without number.
+    recorder.output(false, b"$ ");
+    for _ in 0..10_000 {
+        recorder.resize(80, 24);
+    }
+    let waits = 10_000 - all(&mut recorder, 'r').len() / 4;
+    assert!(waits < 1_500, "{waits}");
+    recorder.output(false, b"\xc3");
+    let due = recorder.tail_due().unwrap();
+    recorder.tails(Some(due));
+    assert_eq!(recorder.tail_due(), None);
+    recorder.end_of_output();
+    assert!(all(&mut recorder, 'o').starts_with('\u{fffd}'));
+}
+
+#[test]
 fn a_key_that_is_not_echoed_is_counted() {
     let terminal = Options { terminal: true, ..Options::default() };
     let mut echoed = recorder(terminal);

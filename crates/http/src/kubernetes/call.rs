@@ -115,6 +115,12 @@ impl Call {
         self.exec.as_ref().is_some_and(|it| it.tty)
     }
 
+    /// Whether what is typed at its terminal is surely shown where it passes us.
+    pub(super) fn has_echo(&self) -> bool {
+        let is_exec = self.attributes.subresource == "exec";
+        is_exec && self.exec.as_ref().is_some_and(|it| it.tty && it.stdout)
+    }
+
     /// Whether it is passed on to a node, a pod or a service.
     pub(super) fn is_proxied(&self) -> bool {
         self.attributes.verb == "proxy" || self.attributes.subresource == "proxy"

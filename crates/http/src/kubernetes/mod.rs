@@ -115,7 +115,8 @@ pub struct Kubernetes {
     pub proxied: bool,
     /// Whether containers may be put into running pods (`pods/ephemeralcontainers`).
     pub ephemeral_containers: bool,
-    /// Which keystrokes of a terminal (`exec -it`, `attach -it`) are kept.
+    /// Which keystrokes of a terminal (`exec -it`) are kept. What is typed where no echo is sure
+    /// to pass (`attach -it`) is kept before it passes, but with [`RecordInput::None`].
     pub record_input: RecordInput,
     /// Whether what terminals show is masked for the client too, one `*` for each column. What a
     /// command without a terminal says always is.

@@ -18,7 +18,7 @@ use terminal::frames;
 use super::acting::Wanted;
 use super::call::Call;
 use super::helm::{Releases, is_release};
-use super::{Kubernetes, Level, Streams, impersonate, streams};
+use super::{Kubernetes, Level, RecordInput, Streams, impersonate, streams};
 use crate::body::{RequestBody, read_whole};
 use crate::content::{Content, Kept, ask_uncoded, is_coded};
 use crate::problem::Told;
@@ -299,9 +299,15 @@ impl Answers {
 /// copies.
 fn program(call: &Call, kubernetes: &Kubernetes) -> Options {
     let terminal = call.has_terminal();
+    // What is attached to has a terminal or not, whatever the client says; and where its output is
+    // not asked for, there is no echo.
+    let record_input = match kubernetes.record_input {
+        RecordInput::Echoed if !call.has_echo() => RecordInput::All,
+        asked => asked,
+    };
     Options {
         terminal,
-        record_input: kubernetes.record_input,
+        record_input,
         mask_client: !terminal || kubernetes.mask_terminal,
         binary_passes: true,
         stdin: Stdin::Among,

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
-use gate::{Admitted, JournalError};
+use gate::JournalError;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use kubernetes_wire::streams::Side;
@@ -47,8 +47,6 @@ struct Unrecorded {
     pieces: VecDeque<(u64, Box<[u8]>)>,
     /// What they count for.
     held: usize,
-    /// The right to pass on what is on record.
-    admitted: Option<Admitted>,
 }
 
 impl<'a> Crossing<'a> {
@@ -84,7 +82,6 @@ impl<'a> Crossing<'a> {
         match select(write, read).await {
             Either::Left((written, _)) => written,
             Either::Right((Ok(()), write)) => write.await,
-            // What was read before it broke is passed on, if that is taken.
             Either::Right((broken, write)) => {
                 timeout(LAST_WORDS, write).await.unwrap_or(Ok(())).and(broken)
             }
@@ -105,6 +102,10 @@ impl<'a> Crossing<'a> {
             }
         };
         let ended = read.await;
+        if let Err(Broken::Io) = ended {
+            // What was read before it broke is passed on, if that is taken.
+            self.no_more(side)?;
+        }
         ahead.end(ended.is_ok());
         ended
     }
@@ -129,7 +130,14 @@ impl<'a> Crossing<'a> {
     fn take(&self, side: Side, bytes: &[u8]) -> Result<(), Broken> {
         let mut record = Vec::new();
         let seen = match &mut *self.streams.borrow_mut() {
-            Some(streams) => streams.take(side, bytes, &mut record)?,
+            Some(streams) => match streams.take(side, bytes, &mut record) {
+                Ok(seen) => seen,
+                Err(garbled) => {
+                    // Some of it may have been seen.
+                    answer(&mut self.running.borrow_mut().exchange, record)?;
+                    return Err(garbled.into());
+                }
+            },
             None => {
                 let kind = if side == Side::Client { Kind::Input } else { Kind::Output };
                 record.push(self.frames.borrow_mut().frame(kind, bytes));
@@ -176,7 +184,7 @@ impl<'a> Crossing<'a> {
                 self.pass_up(streams.progress().recorded, record, 0, false)?;
             }
             Side::Server => {
-                let seen = streams.tails(None, &mut record);
+                let seen = streams.end_of_output(&mut record);
                 self.pass_down(record, seen.into())?;
             }
         }
@@ -200,7 +208,7 @@ impl<'a> Crossing<'a> {
                 && streams.tail_due().is_some_and(|due| Instant::from_std(due) <= now)
             {
                 let mut record = Vec::new();
-                let seen = streams.tails(Some(now.into_std()), &mut record);
+                let seen = streams.tails(now.into_std(), &mut record);
                 let recorded = streams.progress().recorded;
                 self.pass_up(recorded, record, 0, streams.keys_go_first())?;
                 self.pass_down(Vec::new(), seen.into())?;
@@ -221,19 +229,21 @@ impl<'a> Crossing<'a> {
     fn pass_up(
         &self,
         recorded: u64,
-        mut record: Vec<Vec<u8>>,
+        record: Vec<Vec<u8>>,
         sent: usize,
         keys_go_first: bool,
     ) -> Result<(), Broken> {
         let mut unrecorded = self.unrecorded.borrow_mut();
-        let mut running = self.running.borrow_mut();
-        let last = if keys_go_first { None } else { record.pop() };
-        answer(&mut running.exchange, record)?;
-        let admitted = running.exchange.interleave(last.as_deref().unwrap_or_default(), sent)?;
-        if last.is_some() || unrecorded.admitted.is_none() {
-            unrecorded.admitted = Some(admitted);
-        }
-        let Some(admitted) = unrecorded.admitted.clone() else { return Ok(()) };
+        let exchange = &mut self.running.borrow_mut().exchange;
+        answer(exchange, record)?;
+        let admitted = match keys_go_first {
+            true => {
+                // They are on their way to it, and nobody waits.
+                exchange.release()?;
+                exchange.interleave(&[], sent)?
+            }
+            false => exchange.interleaved(sent)?,
+        };
         while unrecorded.pieces.front().is_some_and(|(end, _)| *end <= recorded)
             && let Some((_, piece)) = unrecorded.pieces.pop_front()
         {
@@ -245,10 +255,14 @@ impl<'a> Crossing<'a> {
 
     /// Frames go on record, and then what the client is to see.
     fn pass_down(&self, record: Vec<Vec<u8>>, seen: Box<[u8]>) -> Result<(), Broken> {
-        let mut running = self.running.borrow_mut();
-        answer(&mut running.exchange, record)?;
+        if record.is_empty() && seen.is_empty() {
+            return Ok(());
+        }
+        let exchange = &mut self.running.borrow_mut().exchange;
+        answer(exchange, record)?;
+        let release = exchange.release()?;
         if !seen.is_empty() {
-            self.to_client.push(seen, Pass::Release(running.exchange.release()?));
+            self.to_client.push(seen, Pass::Release(release));
         }
         Ok(())
     }

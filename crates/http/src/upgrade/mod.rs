@@ -1,9 +1,10 @@
 //! Connections that become another protocol's (RFC 9110, 7.8): WebSocket. Both directions are
-//! recorded in the order in which they came, before they are handed on.
+//! recorded in the order in which they came, before they are handed on ([`crossing`]); but for keys
+//! of a terminal, which are recorded by their echo.
 //!
 //! What crosses is recorded in frames of media [`terminal::frames::MEDIA`]: as it is, what the
 //! target said as output, what the client said as input; or, of exec in Kubernetes, taken apart
-//! ([`Streams`], [`crossing`]).
+//! ([`Streams`]).
 
 mod ahead;
 mod crossing;

@@ -27,10 +27,11 @@ impl SpdyChannels {
         self.streams.iter().find(|(it, _)| *it == stream).map(|(_, channel)| *channel)
     }
 
-    /// The stream that is this channel, if it has begun.
+    /// The stream that is this channel, or the one that is closed, if it has begun.
     #[must_use]
     pub fn stream(&self, channel: Channel) -> Option<u32> {
-        self.streams.iter().find(|(_, it)| *it == channel).map(|(stream, _)| *stream)
+        let found = self.streams.iter().find(|(_, it)| it.number() == channel.number());
+        found.map(|(stream, _)| *stream)
     }
 
     /// Reads an event and gives what it says to `on`: data, and [`Channel::Close`] where a

@@ -134,8 +134,8 @@ impl std::fmt::Debug for SpdyEvent<'_> {
 pub enum SpdyPart<'a> {
     /// What a frame says.
     Event(SpdyEvent<'a>),
-    /// Bytes of frames that are not data, as they came; behind what the frame says, if that is of a
-    /// known type. Passed on, they say the same. How they are cut depends on how they came.
+    /// A whole frame that is not data, as it came, behind what it says: passed on, it says the same.
+    /// None of a frame of an unknown type, which readers pass over.
     Bytes(&'a [u8]),
 }
 
@@ -211,8 +211,8 @@ impl SpdyFrames {
         })
     }
 
-    /// As [`push`](Self::push), for a caller that passes on what came with other data: gives the
-    /// bytes of all other frames too.
+    /// As [`push`](Self::push), for a caller that passes on what came with other data: gives all
+    /// other frames too, as they came.
     ///
     /// # Errors
     /// As [`push`](Self::push).
@@ -242,9 +242,6 @@ impl SpdyFrames {
                 bytes = rest;
                 if let Some(head) = self.buffer.first_chunk::<8>() {
                     let (frame, left) = begin(head)?;
-                    if matches!(frame, Frame::Skipped { .. }) {
-                        on(SpdyPart::Bytes(head));
-                    }
                     self.buffer.clear();
                     self.frame = self.go_on(frame, left, &[], on)?;
                 }
@@ -285,12 +282,10 @@ impl SpdyFrames {
                     on(SpdyPart::Bytes(&payload));
                 }
             }
-            Frame::Skipped { kind } => {
-                on(SpdyPart::Bytes(piece));
-                if left == 0 {
-                    on(SpdyPart::Event(SpdyEvent::Unknown { kind }));
-                }
+            Frame::Skipped { kind } if left == 0 => {
+                on(SpdyPart::Event(SpdyEvent::Unknown { kind }));
             }
+            Frame::Skipped { .. } => {}
         }
         Ok((left > 0).then_some((frame, left)))
     }

@@ -6,8 +6,8 @@
 //!
 //! - [`write_message`], [`write_control`]: the same, written.
 //!
-//! The readers read a copy while the bytes themselves pass on as they came. So what the far side
-//! could read differently is an error: close the connection then.
+//! The readers read what also passes on to the far side. So what that could read differently is an
+//! error: close the connection then.
 
 mod channels;
 mod exit;

@@ -112,7 +112,8 @@ impl Framing {
                     let read = channels.push(piece, &mut |it| {
                         // A message of base64 ends with an event of its own.
                         let is_told = std::mem::replace(begun, !it.last);
-                        if !(is_told && it.last && it.bytes.is_empty()) {
+                        let says_nothing = is_told && it.last && it.bytes.is_empty();
+                        if !says_nothing || it.channel == Channel::Error {
                             hear(&mut wrong, Heard::Channel(it));
                         }
                     });

@@ -7,13 +7,17 @@
 //! record: the last of it waits while it may be the beginning of a value.
 
 mod framing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests;
 
 use std::time::Instant;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use kubernetes_wire::spdy::SpdyError;
 use kubernetes_wire::streams::{
-    Channel, ChannelEvent, Exit, ExitStatus, Side, Sizes, StreamError, Subprotocol,
+    Channel, ChannelEvent, Exit, ExitStatus, MAX_STATUS_BYTES, Side, Sizes, StreamError,
+    Subprotocol,
 };
 use masking::Receipt;
 use stdio_recorder::Recorder;
@@ -49,6 +53,8 @@ struct Program {
     recorder: Recorder,
     exit: ExitStatus,
     sizes: Sizes,
+    /// What came of it for the client, if that is more than one piece.
+    status: Vec<u8>,
     /// Bytes that the client sent to it.
     sent: u64,
 }
@@ -84,7 +90,7 @@ impl Streams {
     /// they say it can't be taken apart.
     pub(crate) fn of(next: Next, fields: &HeaderMap, recorder: Recorder) -> Option<Streams> {
         let (exit, sizes) = (ExitStatus::default(), Sizes::default());
-        let program = Program { recorder, exit, sizes, sent: 0 };
+        let program = Program { recorder, exit, sizes, status: Vec::new(), sent: 0 };
         let framing = Framing::of(next, fields)?;
         Some(Streams::Command(Box::new(Command { framing, program })))
     }
@@ -102,8 +108,8 @@ impl Streams {
         }
     }
 
-    /// Takes what one side sent, and gives its frames to `record`. What the other is to get, if
-    /// that is not what came.
+    /// Takes what one side sent, and gives its frames to `record`, also those of what came before
+    /// an error. What the other is to get, if that is not what came.
     pub(crate) fn take(
         &mut self,
         from: Side,
@@ -150,12 +156,22 @@ impl Streams {
         }
     }
 
-    /// Gives up what is held back too long by `now` (all of it, without): what the client is to
-    /// see of it, and the record.
-    pub(crate) fn tails(&mut self, now: Option<Instant>, record: &mut Vec<Vec<u8>>) -> Vec<u8> {
+    /// Gives up what is held back too long by `now`: what the client is to see of it, and the record.
+    pub(crate) fn tails(&mut self, now: Instant, record: &mut Vec<Vec<u8>>) -> Vec<u8> {
         let Streams::Command(command) = self else { return Vec::new() };
         let mut seen = Vec::new();
-        command.program.tails(now, &mut seen);
+        for (stderr, bytes) in command.program.recorder.tails(Some(now)) {
+            show(stderr, bytes, &mut seen);
+        }
+        command.program.drain(record);
+        command.framing.write(&seen)
+    }
+
+    /// The command says no more: what the client is still to see.
+    pub(crate) fn end_of_output(&mut self, record: &mut Vec<Vec<u8>>) -> Vec<u8> {
+        let Streams::Command(command) = self else { return Vec::new() };
+        let mut seen = Vec::new();
+        command.program.end_of_output(&mut seen);
         command.program.drain(record);
         command.framing.write(&seen)
     }
@@ -204,13 +220,13 @@ impl Streams {
 impl Command {
     fn take(&mut self, from: Side, bytes: &[u8]) -> Result<Option<Vec<u8>>, Garbled> {
         let Command { framing, program } = self;
-        let is_changed = from == Side::Server && program.recorder.masks_client();
+        let is_changed = from == Side::Server && program.recorder.changes_output();
         let mut seen = Vec::new();
         framing.take(from, bytes, &mut |heard| {
             let event = match heard {
                 Heard::Channel(event) => event,
                 Heard::Ends if is_changed => {
-                    program.tails(None, &mut seen);
+                    program.end_of_output(&mut seen);
                     return Ok(());
                 }
                 Heard::Bytes(bytes) if is_changed => {
@@ -257,7 +273,7 @@ impl Program {
         event: ChannelEvent<'_>,
         mut seen: Option<&mut Vec<Seen>>,
     ) -> Result<(), Garbled> {
-        let ChannelEvent { channel, bytes, .. } = event;
+        let ChannelEvent { channel, bytes, last } = event;
         match channel {
             Channel::Stdout | Channel::Stderr if !bytes.is_empty() => {
                 let masked = self.recorder.output(channel == Channel::Stderr, bytes);
@@ -274,21 +290,35 @@ impl Program {
             _ if bytes.is_empty() => {}
             channel => return Err(StreamError::NoChannel(channel.number()).into()),
         }
-        if let Some(seen) = &mut seen {
-            let ends = matches!(channel, Channel::Close(_));
-            if ends || (channel == Channel::Error && !bytes.is_empty()) {
-                self.tails(None, seen);
+        let Some(seen) = &mut seen else { return Ok(()) };
+        match channel {
+            Channel::Error => {
+                // Some clients take a message for the whole status.
+                self.status.extend_from_slice(bytes);
+                if last || self.status.len() > MAX_STATUS_BYTES {
+                    if !self.status.is_empty() {
+                        self.end_of_output(seen);
+                    }
+                    seen.push(Seen::On(channel, std::mem::take(&mut self.status)));
+                }
             }
-            seen.push(if ends { Seen::End(channel) } else { Seen::On(channel, bytes.to_vec()) });
+            Channel::Close(number) => {
+                for (stderr, of) in [(false, Channel::Stdout), (true, Channel::Stderr)] {
+                    if of.number() == number {
+                        show(stderr, self.recorder.end_of(stderr), seen);
+                    }
+                }
+                seen.push(Seen::End(channel));
+            }
+            _ => seen.push(Seen::On(channel, Vec::new())),
         }
         Ok(())
     }
 
-    fn tails(&mut self, now: Option<Instant>, seen: &mut Vec<Seen>) {
-        for (stderr, bytes) in self.recorder.tails(now) {
-            if !bytes.is_empty() {
-                seen.push(Seen::On(if stderr { Channel::Stderr } else { Channel::Stdout }, bytes));
-            }
+    /// What was held back of all that the command said.
+    fn end_of_output(&mut self, seen: &mut Vec<Seen>) {
+        for stderr in [false, true] {
+            show(stderr, self.recorder.end_of(stderr), seen);
         }
     }
 
@@ -300,5 +330,11 @@ impl Program {
     fn progress(&self) -> Progress {
         let Program { recorder, sent, .. } = self;
         Progress { sent: *sent, recorded: sent - recorder.unrecorded().min(*sent) }
+    }
+}
+
+fn show(stderr: bool, bytes: Vec<u8>, seen: &mut Vec<Seen>) {
+    if !bytes.is_empty() {
+        seen.push(Seen::On(if stderr { Channel::Stderr } else { Channel::Stdout }, bytes));
     }
 }
