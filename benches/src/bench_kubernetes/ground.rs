@@ -22,8 +22,9 @@ pub(crate) const NAMESPACE: &str = "bench";
 const GROUP: &str = "bench";
 /// Objects that are created at once.
 const AT_ONCE: usize = 64;
-/// The file that a command in the pod prints, by which name, and its bytes.
+/// The files that commands in the pod print, by which names, and their bytes.
 pub(crate) const BLOB: &str = "blob";
+pub(crate) const TEXT: &str = "text";
 pub(crate) const BLOB_BYTES: u64 = 16 * 1024 * 1024;
 
 pub(crate) struct Ground {
@@ -48,7 +49,7 @@ impl Ground {
         let dir = tempfile::Builder::new().prefix("bench-kubernetes-").tempdir().map_err(text)?;
         let has = |works: &[Work]| loads.iter().any(|load| works.contains(&load.0));
         let mut cluster = Cluster::without_audit_log().map_err(|e| e.to_string())?;
-        if has(&[Work::Exec, Work::Bulk]) {
+        if has(&[Work::Exec, Work::Bulk, Work::Text]) {
             cluster.start_node().map_err(|e| e.to_string())?;
             blob(&cluster)?;
         }
@@ -101,13 +102,26 @@ impl Ground {
     }
 }
 
-/// What the pod's commands print: bytes that compress no better than most that are copied.
+/// What the pod's commands print: bytes that compress no better than most that are copied, and
+/// lines as of a log.
 fn blob(cluster: &Cluster) -> Result<(), String> {
     let dir = cluster.pod_dir().ok_or("there is no node")?;
     let mut bytes = Vec::new();
     let random = fs::File::open("/dev/urandom").map_err(|e| e.to_string())?;
     random.take(BLOB_BYTES).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    fs::write(dir.join(BLOB), bytes).map_err(|e| e.to_string())
+    let mut lines = Vec::with_capacity(bytes.len() + 128);
+    for word in bytes.as_chunks().0 {
+        if lines.len() >= bytes.len() {
+            break;
+        }
+        let id = u64::from_le_bytes(*word);
+        let line =
+            format!("2026-11-30T12:00:00Z level=info id={id:016x} path=/api/v1/pods took=12ms\n");
+        lines.extend_from_slice(line.as_bytes());
+    }
+    lines.truncate(bytes.len());
+    fs::write(dir.join(BLOB), bytes).map_err(|e| e.to_string())?;
+    fs::write(dir.join(TEXT), lines).map_err(|e| e.to_string())
 }
 
 async fn many(

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::client::{Client, JSON};
 use crate::exec;
-use crate::ground::{BLOB, BLOB_BYTES, Ground, NAMESPACE};
+use crate::ground::{BLOB, BLOB_BYTES, Ground, NAMESPACE, TEXT};
 use crate::peer::{Kind, Peer};
 use crate::proc::{self, Used};
 use crate::sockets::Count;
@@ -60,8 +60,10 @@ pub(crate) enum Work {
     Idle,
     /// A command that prints nothing.
     Exec,
-    /// A command that prints much.
+    /// A command that prints much that is no text.
     Bulk,
+    /// A command that prints much text.
+    Text,
 }
 
 /// One kind of work.
@@ -69,7 +71,7 @@ pub(crate) enum Work {
 pub(crate) struct Load(pub(crate) Work);
 
 impl Load {
-    pub(crate) const ALL: [Load; 9] = [
+    pub(crate) const ALL: [Load; 10] = [
         Load(Work::Get),
         Load(Work::GetCold),
         Load(Work::Small),
@@ -79,6 +81,7 @@ impl Load {
         Load(Work::Idle),
         Load(Work::Exec),
         Load(Work::Bulk),
+        Load(Work::Text),
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -92,13 +95,14 @@ impl Load {
             Work::Idle => "idle",
             Work::Exec => "exec",
             Work::Bulk => "exec-bulk",
+            Work::Text => "exec-text",
         }
     }
 
     pub(crate) fn unit(self) -> &'static str {
         match self.0 {
             Work::Get | Work::GetCold | Work::Small | Work::Exec => "ms p50",
-            Work::List | Work::Table | Work::Bulk => "MB/s",
+            Work::List | Work::Table | Work::Bulk | Work::Text => "MB/s",
             Work::Watch => "ms p99",
             Work::Idle => "KiB/watch",
         }
@@ -121,7 +125,7 @@ impl Load {
             Work::List | Work::Table => "list",
             Work::Watch => "event",
             Work::Idle => "watch",
-            Work::Exec | Work::Bulk => "exec",
+            Work::Exec | Work::Bulk | Work::Text => "exec",
         }
     }
 
@@ -206,7 +210,8 @@ pub(crate) fn burst(load: Load, peer: &Peer, ground: &Ground, size: Size) -> Res
         Work::Watch => ground.runtime.block_on(watch(peer, ground, size)),
         Work::Idle => ground.runtime.block_on(idle(peer.kind, ground, size)),
         Work::Exec => ground.runtime.block_on(command(peer, ground, size)),
-        Work::Bulk => ground.runtime.block_on(bulk(peer, ground, size)),
+        Work::Bulk => ground.runtime.block_on(bulk(peer, ground, (size, BLOB))),
+        Work::Text => ground.runtime.block_on(bulk(peer, ground, (size, TEXT))),
     }
 }
 
@@ -347,13 +352,13 @@ async fn command(peer: &Peer, ground: &Ground, size: Size) -> Result<Burst, Stri
     Ok(Burst { value: middle(waits.into_iter()).unwrap_or(f64::NAN), ..burst })
 }
 
-async fn bulk(peer: &Peer, ground: &Ground, size: Size) -> Result<Burst, String> {
+async fn bulk(peer: &Peer, ground: &Ground, (size, file): (Size, &str)) -> Result<Burst, String> {
     let door = peer.door(ground, 0)?;
     exec::run(&door, &["true"]).await?;
     let bytes = size.mib * 1024 * 1024;
     let times = bytes.div_ceil(BLOB_BYTES);
     let mut words = vec!["cat"];
-    words.extend((0..times).map(|_| BLOB));
+    words.extend((0..times).map(|_| file));
     let meter = Meter::start(peer, ground);
     let begun = Instant::now();
     let printed = exec::run(&door, &words).await?;

@@ -45,7 +45,7 @@ whose order is reversed every other time, as a table in Markdown.
   --serve            start everything, say how to connect, and wait for the end of input:
                      for a profiler
 
-Loads: get, get-cold, small, list, list-table, watch, idle, exec, exec-bulk";
+Loads: get, get-cold, small, list, list-table, watch, idle, exec, exec-bulk, exec-text";
 
 const QUICK: Size = Size { seconds: 1, pods: 1000, watches: 100, events: 500, mib: 32 };
 

@@ -135,7 +135,7 @@ impl Results {
                 let goal = "no new connections".to_owned();
                 row.connects.map(|measured| Goal { goal, measured, met: measured == 0.0 })
             }
-            Work::GetCold | Work::Idle | Work::Exec | Work::Bulk => None,
+            Work::GetCold | Work::Idle | Work::Exec | Work::Bulk | Work::Text => None,
         };
         own.into_iter().chain(connects).collect()
     }

@@ -151,7 +151,9 @@ impl Proxy {
         let service = service_fn(move |request| {
             let (connection, busy) = (connection.clone(), seen.busy());
             async move {
-                let response = connection.answer(request).await;
+                // A place of its own, so that it is gone when the answer has begun: a stream of
+                // HTTP/2 keeps the largest of its states until its end.
+                let response = Box::pin(connection.answer(request)).await;
                 Ok::<_, Infallible>(response.map(|body| body.while_busy(busy)))
             }
         });

@@ -323,11 +323,10 @@ impl Recorder {
 
     /// Takes what the client sent to the program. It may be passed on once the frames that are
     /// ready then are on record: those of [`next_frame`](Recorder::next_frame), then those of
-    /// [`next_keys`](Recorder::next_keys). Without a terminal, less
-    /// [`unrecorded`](Recorder::unrecorded) bytes.
+    /// [`keys`](Recorder::keys). Without a terminal, less [`unrecorded`](Recorder::unrecorded) bytes.
     pub fn input(&mut self, data: &[u8]) {
         self.stdin.count(data);
-        if self.options.digest_only {
+        if self.options.digest_only || data.is_empty() {
             return;
         }
         if self.options.terminal {
