@@ -285,6 +285,86 @@ fn a_port_is_forwarded_and_logs_are_followed() {
 }
 
 #[test]
+fn a_port_that_no_rule_lets_is_not_reached() {
+    let Some(cluster) = require(Cluster::with_node()) else { return };
+    let (allowed, denied) = (listener(), listener());
+    let rules = format!(
+        r#"
+        [[policy.rule]]
+        name = "one-port"
+        effect = "allow"
+        when = {{ class = ["exec"], arguments = {{ "attribute.port" = "{}" }} }}
+        [[policy.rule]]
+        name = "no-exec"
+        effect = "deny"
+        when = {{ class = ["exec"] }}
+    "#,
+        allowed.local_addr().unwrap().port()
+    );
+    let rig = Rig::before(cluster, &Plan { rules: rules.leak(), ..Plan::default() });
+    let ports = [&allowed, &denied].map(|it| it.local_addr().unwrap().port());
+    let (reached, reaches) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in denied.incoming() {
+            drop(stream);
+            reached.send(()).unwrap();
+        }
+    });
+    std::thread::spawn(move || {
+        for stream in allowed.incoming() {
+            stream.unwrap().write_all(b"from the pod").unwrap();
+        }
+    });
+    for websocket in [true, false] {
+        let [one, other] = ports.map(|port| format!(":{port}"));
+        let mut forward = kubectl(&rig, websocket, &["port-forward", "web", &one, &other]);
+        let mut forward = Program::heard_on_stdout(&mut forward).unwrap();
+        let mut said = Vec::new();
+        for port in ports {
+            let line = forward.wait_for(&format!("-> {port}")).unwrap();
+            let local = line.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap();
+            let mut text = String::new();
+            let mut stream = std::net::TcpStream::connect(format!("127.0.0.1:{local}")).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            // One that is denied may be reset.
+            let _ended = stream.read_to_string(&mut text);
+            said.push(text);
+        }
+        assert_eq!(said, ["from the pod", ""], "{websocket}");
+        forward.kill().unwrap();
+    }
+    // Nothing else of class exec is let through, whatever port it could name.
+    let output = kubectl(&rig, true, &["exec", "web", "--", "true"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no-exec"), "{output:?}");
+    assert!(reaches.try_recv().is_err(), "the port that is denied was reached");
+    let record = rig.record();
+    let text = |it: &Value| it["text"].as_str().unwrap_or_default().to_owned();
+    for (port, verdict, rule) in [(ports[0], "allow", "one-port"), (ports[1], "deny", "no-exec")] {
+        let asked: Vec<_> = record
+            .of("command")
+            .into_iter()
+            .filter(|it| text(it) == format!("portforward web {port}"))
+            .collect();
+        assert_eq!(asked.len(), 2, "{asked:?}");
+        for command in asked {
+            assert_eq!((&command["verdict"], &command["rule"]), (&verdict.into(), &rule.into()));
+            assert_eq!(command["details"]["port"], port.to_string());
+        }
+    }
+    for command in record.commands("/pods/web/portforward") {
+        let outcome = record.response(command);
+        assert_eq!(
+            (&outcome["outcome"], &outcome["details"]["cause"]),
+            (&"cut".into(), &"denied".into())
+        );
+    }
+}
+
+fn listener() -> std::net::TcpListener {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+#[test]
 fn attack_25_what_runs_something_is_exec_however_it_is_asked_for() {
     let Some(cluster) = require(Cluster::with_node()) else { return };
     let rules = r#"

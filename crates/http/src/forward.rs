@@ -34,7 +34,7 @@ impl Connection {
         begun: Begun<'_>,
         parts: Parts,
     ) -> Result<Response<AnswerBody>, Told> {
-        let Begun { routed, body, running, wish, dialect } = begun;
+        let Begun { routed, body, running, wish, mut dialect } = begun;
         let running = &running;
         let method = parts.method.clone();
         let credential = routed.target.upstream.credential.field().await?;
@@ -59,7 +59,7 @@ impl Connection {
         if let Some(wish) = wish
             && upgrade::is_granted(wish.next, sent.status(), sent.headers())
         {
-            let streams = match &dialect {
+            let streams = match &mut dialect {
                 Dialect::Kubernetes(answers) => {
                     answers.streams(wish.next, sent.headers(), &running.borrow().exchange)?
                 }

@@ -20,10 +20,10 @@ const MAX_DECODED: usize = 3;
 /// Whether what the rule says of arguments holds.
 pub(crate) fn hold(rule: &Rule, action: &Action<'_>) -> bool {
     let Some(named) = &rule.when.arguments else { return true };
-    if action.arguments_to_come {
-        return rule.effect == Effect::Allow;
-    }
     named.iter().all(|(name, expected)| {
+        if action.to_come.iter().any(|prefix| may_begin(name, prefix)) {
+            return rule.effect == Effect::Allow;
+        }
         let unread = action.unread.iter().any(|prefix| may_begin(name, prefix));
         let mut own = action.arguments.iter().filter(|it| may_be(name, it.name));
         if rule.effect == Effect::Allow {

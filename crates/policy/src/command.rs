@@ -94,10 +94,11 @@ pub struct Action<'a> {
     /// body that is too large or not JSON. A rule that names one of them is not sure to hold, so
     /// an allow rule doesn't match and a deny rule does.
     pub unread: &'a [&'a str],
-    /// Nothing is asked for yet: the verdict is whether *some* arguments would be let through, for
-    /// a list of what may be called. Rules about arguments hold if they allow and don't if they
-    /// deny. Never for what is to be done.
-    pub arguments_to_come: bool,
+    /// How the names begin of arguments that are not asked for yet: the verdict is whether *some*
+    /// values of theirs would be let through. Rules about them hold if they allow and don't if they
+    /// deny. `&[""]` are all, for a list of what may be called; where some are, for what is to be
+    /// done, it must be judged again with each.
+    pub to_come: &'a [&'a str],
 }
 
 impl<'a> Action<'a> {
@@ -113,7 +114,7 @@ impl<'a> Action<'a> {
             flags: &[],
             arguments: &[],
             unread: &[],
-            arguments_to_come: false,
+            to_come: &[],
         }
     }
 }

@@ -253,7 +253,7 @@ fn judge(policy: &Policy, who: &Who, protocol: &str, target: &str, actions: &[Wh
             flags: &it.flags,
             arguments,
             unread: &it.unread,
-            arguments_to_come: it.to_come,
+            to_come: if it.to_come { &[""] } else { &[] },
         })
         .collect();
     policy.judge(&who.subject(), &Command { protocol, target, actions: &actions })

@@ -16,6 +16,9 @@ use super::scope::is_of_the_cluster;
 use super::sent::Sent;
 use super::{Kubernetes, Level, Levels, helm, secrets};
 
+/// A port of a pod, to rules.
+const PORT: &str = "attribute.port";
+
 /// Why a call is not understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CallError {
@@ -105,6 +108,11 @@ impl Call {
         self.exec.is_some() && self.attributes.subresource == "portforward"
     }
 
+    /// Whether its query says to which ports.
+    pub(super) fn names_ports(&self) -> bool {
+        self.exec.as_ref().is_some_and(|it| !it.ports.is_empty())
+    }
+
     /// Whether what crosses is the streams of a command.
     pub(super) fn has_streams(&self) -> bool {
         self.exec.is_some() && !self.forwards_ports()
@@ -128,18 +136,35 @@ impl Call {
 
     /// The rule by which every call like this one would be refused, if there is one.
     pub(super) fn refused_by(&self, session: &Session, target: &Kubernetes) -> Option<String> {
-        let judgement = self.judge_as(session, target, true);
+        let judgement = self.judge_as(session, target, (None, &[""]));
         (!judgement.allows()).then(|| judgement.verdict().rule().to_owned())
     }
 
     /// What rules say of it, and what none can allow.
     pub(super) fn judge(&self, session: &Session, target: &Kubernetes) -> Judgement {
-        self.judge_as(session, target, false)
+        let is_asked_later = self.forwards_ports() && !self.names_ports();
+        let to_come = if is_asked_later { &[PORT][..] } else { &[] };
+        self.judge_as(session, target, (None, to_come))
     }
 
-    fn judge_as(&self, session: &Session, target: &Kubernetes, to_come: bool) -> Judgement {
+    /// The same of a connection to a port, of one that forwards ports.
+    pub(super) fn judge_port(
+        &self,
+        session: &Session,
+        target: &Kubernetes,
+        port: u16,
+    ) -> Judgement {
+        self.judge_as(session, target, (Some(port), &[]))
+    }
+
+    fn judge_as(
+        &self,
+        session: &Session,
+        target: &Kubernetes,
+        ports: (Option<u16>, &[&str]),
+    ) -> Judgement {
         let Attributes { subresource, verb, .. } = &self.attributes;
-        let judgement = self.as_action(to_come, |action| {
+        let judgement = self.as_action(ports, |action| {
             let operation = Cow::Owned(action.operation.to_owned());
             let wanted = self.wanted.as_ref().map(Wanted::resources).unwrap_or_default();
             let write = |name| Resource { name, naming: Naming::Whole, access: Access::Write };
@@ -183,7 +208,7 @@ impl Call {
 
     /// How much of it is kept.
     pub(super) fn level(&self, session: &Session, target: &Kubernetes) -> Level {
-        let by_rules = |levels: &Levels| self.as_action(false, |it| levels.of(session, it));
+        let by_rules = |levels: &Levels| self.as_action((None, &[]), |it| levels.of(session, it));
         let level = target.levels.as_ref().map_or(Level::default(), by_rules);
         let only_reads = matches!(self.class(), "read" | "discovery");
         let least = match only_reads && !self.is_secret() && !self.is_token() {
@@ -194,12 +219,18 @@ impl Call {
         level.min(most).max(least)
     }
 
-    /// It in the words of rules.
-    fn as_action<T>(&self, to_come: bool, judge: impl FnOnce(&Action<'_>) -> T) -> T {
+    /// It in the words of rules, for a port if it is for one; and the names of arguments that are
+    /// to come.
+    fn as_action<T>(
+        &self,
+        (port, to_come): (Option<u16>, &[&str]),
+        judge: impl FnOnce(&Action<'_>) -> T,
+    ) -> T {
         let resource = self.resource();
         let naming = if self.is_everywhere() { Naming::Part('/') } else { Naming::Whole };
         let resources = [Resource { name: &resource, naming, access: self.access() }];
-        let (arguments, unread) = self.arguments(self.sent.object());
+        let (mut arguments, unread) = self.arguments(self.sent.object());
+        arguments.extend(port.map(|port| (PORT.to_owned(), port.to_string())));
         let arguments: Vec<Argument<'_>> =
             arguments.iter().map(|(name, value)| Argument { name, value }).collect();
         let unread: Vec<&str> = unread.iter().map(AsRef::as_ref).collect();
@@ -209,7 +240,7 @@ impl Call {
             arguments: &arguments,
             unread: &unread,
             flags: &self.flags(),
-            arguments_to_come: to_come,
+            to_come,
             ..Action::plain(&operation, self.class())
         })
     }
@@ -316,6 +347,7 @@ impl Call {
             say("attribute.field_manager", manager);
         }
         if let Some(exec) = &self.exec {
+            exec.ports.iter().for_each(|port| say(PORT, &port.to_string()));
             if !exec.command.is_empty() {
                 say("exec.command", &line(&exec.command));
             }

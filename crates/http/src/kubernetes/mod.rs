@@ -27,6 +27,7 @@ pub(crate) use call::CallError;
 pub(crate) use impersonate::NameError;
 pub use levels::{Level, Levels};
 pub use operations::OPERATIONS;
+pub(crate) use ports::PortError;
 pub(crate) use refusal::refusal;
 pub(crate) use relay::Answers;
 pub use secrets::{MASK, mask_rules, token_rules};
@@ -51,7 +52,7 @@ pub const PROTOCOL: &str = "kubernetes";
 /// `prod/deployments.apps/scale`, `nodes/proxy`; of a path that is no resource's, the path. A call
 /// for all namespaces names none, so a deny rule for any namespace matches it.
 ///
-/// Arguments: `attribute.does`, one of [`OPERATIONS`] if the call is one; `attribute.name` and
+/// Arguments: `attribute.does`, one of [`OPERATIONS`] if the call is one; `attribute.port`, of `portforward`; `attribute.name` and
 /// `attribute.namespace` (unread where a call may be for more than one), `attribute.resource`, `.group`, `.version`, `.subresource`, `.field_manager`; of exec
 /// `exec.command`, its words joined by blanks, and `exec.container`; fields of the object as
 /// `object.spec.replicas`. The flag `unread` says that there is an object that can't be read.

@@ -18,6 +18,7 @@ use terminal::frames;
 use super::acting::Wanted;
 use super::call::Call;
 use super::helm::{Releases, is_release};
+use super::ports::Forward;
 use super::{Kubernetes, Level, RecordInput, Streams, impersonate, streams};
 use crate::body::{RequestBody, read_whole};
 use crate::content::{Content, Kept, ask_uncoded, is_coded};
@@ -56,8 +57,8 @@ pub(crate) struct Answers {
     pub(crate) silent: bool,
     /// What crosses after an upgrade, if it is the streams of a command.
     program: Option<Options>,
-    /// Whether it is connections to ports.
-    forwards_ports: bool,
+    /// Of what is judged port by port, if it is connections to ports.
+    forward: Option<Forward>,
     /// The caller.
     impersonation: HeaderMap,
 }
@@ -88,7 +89,7 @@ impl Connection {
             let running = Running::new(exchange, session);
             return Err(answer_review(running, call.sent.readable(), &rule).await);
         }
-        let answers = Answers {
+        let mut answers = Answers {
             errors: call.is_secret().then(|| kubernetes.masks.errors.clone()),
             release: match (&kubernetes.releases, call.releases()) {
                 (Some(seen), Some(Releases::One)) => Some(seen.secrets.clone()),
@@ -99,7 +100,7 @@ impl Connection {
             silent: call.attributes.watches() || call.attributes.follows_logs(),
             masking,
             program: call.has_streams().then(|| program(&call, kubernetes)),
-            forwards_ports: call.forwards_ports(),
+            forward: None,
             impersonation,
         };
         if call.attributes.is_resource && !call.is_proxied() {
@@ -111,8 +112,12 @@ impl Connection {
         if kubernetes.releases.is_some() {
             narrow(&call, parts)?;
         }
-        let running = Running::new(exchange, session);
         let body = RequestBody::full(call.sent.body().clone());
+        if call.forwards_ports() {
+            let (target, session) = (kubernetes.clone(), session.clone());
+            answers.forward = Some(Forward { call, target, session });
+        }
+        let running = Running::new(exchange, session);
         let dialect = Dialect::Kubernetes(Box::new(answers));
         Ok(Begun { routed, body, running, wish, dialect })
     }
@@ -246,13 +251,16 @@ impl Answers {
     /// What takes apart what crosses after an upgrade that was granted by an answer with these
     /// fields, if it is to be.
     pub(crate) fn streams(
-        &self,
+        &mut self,
         next: Next,
         fields: &HeaderMap,
         exchange: &Exchange,
     ) -> Result<Option<Streams>, Told> {
-        if self.forwards_ports {
-            return Ok(Streams::of_ports(next, fields));
+        if let Some(forward) = self.forward.take() {
+            let named = forward.call.names_ports();
+            let streams = Streams::of_ports(next, fields, forward);
+            // In another way they are said in the query alone.
+            return if streams.is_some() || named { Ok(streams) } else { Err(Told::TargetBroke) };
         }
         let Some(program) = self.program else { return Ok(None) };
         let options = Options { digest_only: !exchange.keeps_data(), ..program };

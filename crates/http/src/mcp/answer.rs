@@ -215,7 +215,7 @@ impl McpAnswer {
         }
         let resource = [Resource { name: tool.name, naming: Naming::Whole, access: Access::Write }];
         let plain = Action::plain("tools/call", "call");
-        let action = Action { resources: &resource, arguments_to_come: true, ..plain };
+        let action = Action { resources: &resource, to_come: &[""], ..plain };
         let allowed = self.session.judge(&[action], "tools/call".into(), "call").allows();
         if !allowed {
             hidden.push(tool.name.to_owned());

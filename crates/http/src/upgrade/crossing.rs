@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
-use gate::JournalError;
+use gate::{Admitted, JournalError};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use kubernetes_wire::streams::Side;
@@ -145,7 +145,10 @@ impl<'a> Crossing<'a> {
             }
         };
         match side {
-            Side::Client => self.hold(bytes, record)?,
+            Side::Client => {
+                let right = self.streams.borrow_mut().as_mut().map_or(Ok(None), Streams::ask)?;
+                self.hold(bytes, record, right)?;
+            }
             Side::Server => {
                 self.running.borrow_mut().exchange.count(bytes.len());
                 self.pass_down(record, seen.map_or_else(|| bytes.into(), Vec::into_boxed_slice))?;
@@ -156,7 +159,12 @@ impl<'a> Crossing<'a> {
     }
 
     /// A piece of the client's waits until it is on record to its end.
-    fn hold(&self, bytes: &[u8], mut record: Vec<Vec<u8>>) -> Result<(), Broken> {
+    fn hold(
+        &self,
+        bytes: &[u8],
+        mut record: Vec<Vec<u8>>,
+        right: Option<Admitted>,
+    ) -> Result<(), Broken> {
         let mut unrecorded = self.unrecorded.borrow_mut();
         unrecorded.held += weight(bytes.len());
         let (Progress { sent, recorded }, keys_go_first) = match &mut *self.streams.borrow_mut() {
@@ -170,7 +178,7 @@ impl<'a> Crossing<'a> {
         };
         unrecorded.pieces.push_back((sent, bytes.into()));
         drop(unrecorded);
-        self.pass_up(recorded, record, bytes.len(), keys_go_first)
+        self.pass_up(recorded, record, (bytes.len(), right), keys_go_first)
     }
 
     /// Nothing more comes of a side: what is held back of it is given up.
@@ -181,7 +189,7 @@ impl<'a> Crossing<'a> {
         match side {
             Side::Client => {
                 streams.end_of_input(&mut record);
-                self.pass_up(streams.progress().recorded, record, 0, false)?;
+                self.pass_up(streams.progress().recorded, record, (0, None), false)?;
             }
             Side::Server => {
                 let seen = streams.end_of_output(&mut record);
@@ -210,7 +218,7 @@ impl<'a> Crossing<'a> {
                 let mut record = Vec::new();
                 let seen = streams.tails(now.into_std(), &mut record);
                 let recorded = streams.progress().recorded;
-                self.pass_up(recorded, record, 0, streams.keys_go_first())?;
+                self.pass_up(recorded, record, (0, None), streams.keys_go_first())?;
                 self.pass_down(Vec::new(), seen.into())?;
             }
         }
@@ -230,7 +238,7 @@ impl<'a> Crossing<'a> {
         &self,
         recorded: u64,
         record: Vec<Vec<u8>>,
-        sent: usize,
+        (sent, right): (usize, Option<Admitted>),
         keys_go_first: bool,
     ) -> Result<(), Broken> {
         let mut unrecorded = self.unrecorded.borrow_mut();
@@ -244,6 +252,8 @@ impl<'a> Crossing<'a> {
             }
             false => exchange.interleaved(sent)?,
         };
+        // What a command of its own waits for is on record later.
+        let admitted = right.unwrap_or(admitted);
         while unrecorded.pieces.front().is_some_and(|(end, _)| *end <= recorded)
             && let Some((_, piece)) = unrecorded.pieces.pop_front()
         {
@@ -278,11 +288,11 @@ impl<'a> Crossing<'a> {
         }
     }
 
-    /// How it ended.
-    pub(super) fn end(&self) {
+    /// It ended so.
+    pub(super) fn end(&self, outcome: &'static str) {
         let Some(mut streams) = self.streams.take() else { return };
         let mut record = Vec::new();
-        streams.end(&mut record);
+        streams.end(outcome, &mut record);
         let mut running = self.running.borrow_mut();
         if let Some(ports) = streams.ports().filter(|it| !it.is_empty()) {
             running.detail("ports", ports);

@@ -24,7 +24,7 @@ use terminal::frames::{self, Kind};
 use tokio::time::timeout;
 
 use self::crossing::Crossing;
-use crate::kubernetes::{Garbled, Streams};
+use crate::kubernetes::{Garbled, PortError, Streams};
 use crate::running::Shared;
 
 /// How long a side may go on that takes nothing more.
@@ -140,6 +140,10 @@ pub(crate) async fn tunnel(
                 tracing::warn!(%error, "what crosses can't be read, so nothing more does");
                 ("cut", "garbled")
             }
+            Err(Broken::Denied) => {
+                tracing::info!("a port is denied, so nothing more crosses");
+                ("cut", "denied")
+            }
             Err(Broken::Journal(error)) => {
                 tracing::error!(%error, "an upgraded connection can't be recorded");
                 ("cut", "unrecorded")
@@ -147,7 +151,7 @@ pub(crate) async fn tunnel(
         },
         why = lease.ended() => ("cut", why.code()),
     };
-    crossing.end();
+    crossing.end(outcome);
     finish(&running, outcome, cause).await;
 }
 
@@ -172,6 +176,8 @@ fn finish<'a>(
 enum Broken {
     Io,
     Garbled(Garbled),
+    /// A rule does not let what it asks for.
+    Denied,
     Journal(JournalError),
 }
 
@@ -184,6 +190,15 @@ impl From<std::io::Error> for Broken {
 impl From<Garbled> for Broken {
     fn from(error: Garbled) -> Self {
         Broken::Garbled(error)
+    }
+}
+
+impl From<PortError> for Broken {
+    fn from(error: PortError) -> Self {
+        match error {
+            PortError::Refused => Broken::Denied,
+            PortError::Journal(error) => Broken::Journal(error),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod tests;
 
 use std::time::Instant;
 
+use gate::Admitted;
 use http::header::{self, HeaderMap, HeaderValue};
 use kubernetes_wire::spdy::SpdyError;
 use kubernetes_wire::streams::{
@@ -23,7 +24,7 @@ use masking::Receipt;
 use stdio_recorder::Recorder;
 
 use self::framing::{Framing, Heard, Seen};
-use super::ports::Ports;
+use super::ports::{Forward, PortError, Ports};
 use crate::upgrade::Next;
 
 /// Why what crosses can't be taken apart: the fault of whoever sent it.
@@ -33,6 +34,8 @@ pub(crate) enum Garbled {
     Stream(#[from] StreamError),
     #[error(transparent)]
     Spdy(#[from] SpdyError),
+    #[error("a stream names no port, or there are too many")]
+    Port,
 }
 
 /// Takes both directions of a connection apart.
@@ -96,8 +99,8 @@ impl Streams {
     }
 
     /// For a connection to ports, if it says which.
-    pub(crate) fn of_ports(next: Next, fields: &HeaderMap) -> Option<Streams> {
-        Some(Streams::Ports(Box::new(Ports::of(next, fields)?)))
+    pub(super) fn of_ports(next: Next, fields: &HeaderMap, forward: Forward) -> Option<Streams> {
+        Some(Streams::Ports(Box::new(Ports::of(next, fields, forward)?)))
     }
 
     /// Which ports were reached, of a connection to ports.
@@ -128,6 +131,15 @@ impl Streams {
                 command.program.drain(record);
                 seen
             }
+        }
+    }
+
+    /// Asks for what a piece of the client's wants beside: ports. The right to pass it on, if that
+    /// is another than the connection's own.
+    pub(crate) fn ask(&mut self) -> Result<Option<Admitted>, PortError> {
+        match self {
+            Streams::Ports(ports) => ports.ask(),
+            Streams::Command(_) => Ok(None),
         }
     }
 
@@ -184,17 +196,20 @@ impl Streams {
         }
     }
 
-    /// Nothing more crosses.
-    pub(crate) fn end(&mut self, record: &mut Vec<Vec<u8>>) {
+    /// Nothing more crosses, for it ended so.
+    pub(crate) fn end(&mut self, outcome: &'static str, record: &mut Vec<Vec<u8>>) {
         let exit = self.exit();
-        if let Streams::Command(command) = self {
-            let recorder = &mut command.program.recorder;
-            recorder.end_of_input();
-            if let Some(exit) = exit {
-                recorder.exited(exit);
+        match self {
+            Streams::Ports(ports) => ports.end(outcome),
+            Streams::Command(command) => {
+                let recorder = &mut command.program.recorder;
+                recorder.end_of_input();
+                if let Some(exit) = exit {
+                    recorder.exited(exit);
+                }
+                recorder.end_of_output();
+                command.program.drain(record);
             }
-            recorder.end_of_output();
-            command.program.drain(record);
         }
     }
 
