@@ -36,7 +36,8 @@ const ECHO_BYTES: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stdin {
     /// Among the frames, in its place between what the program says. What is held back of it is
-    /// given up to the record 10 ms after the last piece ([`Recorder::tails`]).
+    /// given up to the record 10 ms after the last piece, in a second at most
+    /// ([`Recorder::tails`]).
     #[default]
     Among,
     /// In a stream of its own: [`Recorder::stdin`].
@@ -69,8 +70,6 @@ pub struct Recorder {
     stderr: Stream,
     /// Not of a terminal.
     stdin: Stream,
-    /// Its end waits to be judged for the record since then.
-    stdin_held: Option<Instant>,
     /// A terminal's recording, where it is masked.
     screen: Option<Screen>,
     /// What a terminal shows to the client, where that is masked.
@@ -116,7 +115,6 @@ impl Recorder {
             stdout: Stream::new(masking, wanted(mask_client && !terminal, !terminal)),
             stderr: Stream::new(masking, wanted(mask_client, true)),
             stdin: Stream::new(masking, of_stdin),
-            stdin_held: None,
             screen: if terminal && keeps { Screen::new(masking) } else { None },
             to_client: if terminal && mask_client {
                 Finder::masker(masking, Sink::Client)
@@ -173,11 +171,11 @@ impl Recorder {
         }
         let mut out = Vec::new();
         masker.take(masker.ready(), &mut out);
-        self.stdout.held = match self.stdout.held {
-            _ if masker.is_empty() => None,
-            Some(since) if out.is_empty() => Some(since),
-            _ => Some(now),
-        };
+        // A line that is drawn on and on is judged in time all the same.
+        match out.is_empty() && self.stdout.held.due(TAIL).is_some() {
+            true if !masker.is_empty() => {}
+            _ => self.stdout.held.goes_on(!masker.is_empty(), true),
+        }
         Some(out)
     }
 
@@ -187,10 +185,10 @@ impl Recorder {
         let due = |since: Option<Instant>, wait| since.map(|since| since + wait);
         let screen = self.screen.as_ref().and_then(Screen::waits_since);
         [
-            due(self.stdout.held, TAIL),
-            due(self.stderr.held, TAIL),
+            self.stdout.held.due(TAIL),
+            self.stderr.held.due(TAIL),
+            self.stdin.held.due(INPUT_TAIL),
             due(self.pressed, ECHO_WAIT),
-            due(self.stdin_held, INPUT_TAIL),
             due(screen, RECORD_TAIL),
         ]
         .into_iter()
@@ -207,7 +205,7 @@ impl Recorder {
             let keys = self.echo.give_up();
             self.record_keys(keys);
         }
-        if self.stdin_held.is_some_and(|since| is_over(since, INPUT_TAIL)) {
+        if self.stdin.held.is_over(now, INPUT_TAIL) {
             self.end_of_input();
         }
         let waits = self.screen.as_ref().and_then(Screen::waits_since);
@@ -215,9 +213,16 @@ impl Recorder {
             self.settle(now.is_none());
         }
         [false, true].map(|stderr| {
-            let is_over = self.spoken(stderr).held.is_some_and(|since| is_over(since, TAIL));
+            let is_over = self.spoken(stderr).held.is_over(now, TAIL);
             (stderr, if is_over { self.output_tail(stderr, now.is_none()) } else { Vec::new() })
         })
+    }
+
+    /// More of what the program says is there and can't be taken yet, for the client takes nothing:
+    /// what is held back of it may go on in that.
+    pub fn postpone(&mut self) {
+        self.stdout.held.postpone();
+        self.stderr.held.postpone();
     }
 
     /// Nothing more is said in one of the two ways: what was held back of it for the client. The
@@ -337,8 +342,7 @@ impl Recorder {
         match self.options.stdin {
             Stdin::Apart => self.stdin_apart.extend_from_slice(&record),
             Stdin::Among => {
-                let is_held = self.stdin.unrecorded() > 0;
-                self.stdin_held = is_held.then(Instant::now);
+                self.stdin.held.goes_on(self.stdin.unrecorded() > 0, !record.is_empty());
                 self.record(Kind::Input, &record);
             }
         }
@@ -381,8 +385,7 @@ impl Recorder {
     /// No more will be sent to the program, or not soon: what the record's masker holds of it is
     /// recorded.
     pub fn end_of_input(&mut self) {
-        self.stdin_held = None;
-        let tail = self.stdin.record_tail();
+        let (tail, _nobody_sees_it) = self.stdin.tail();
         match self.options.stdin {
             Stdin::Apart => self.stdin_apart.extend_from_slice(&tail),
             Stdin::Among => self.record(Kind::Input, &tail),

@@ -3,13 +3,16 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 use masking::{Policy, Receipt, Sink, StreamMasker};
 
 /// How much of a stream is looked at to tell text from binary data, in bytes.
 const BINARY_PROBE: u64 = 4096;
+
+/// The longest that anything is held back, however little comes and however often.
+const MAX_HELD: Duration = Duration::from_secs(1);
 
 /// A way in which a program speaks, or is spoken to.
 pub(crate) struct Stream {
@@ -20,13 +23,50 @@ pub(crate) struct Stream {
     /// What the client is to see and may not yet, for it is on no record: each piece with how many
     /// bytes of the stream there are with it.
     waiting: VecDeque<(u64, Vec<u8>)>,
-    /// Something is held back since then.
-    pub(crate) held: Option<Instant>,
+    pub(crate) held: Held,
     /// A NUL among its first bytes: what is no text can't be searched.
     binary: bool,
     keeps_binary: bool,
     /// Binary data passes to the client as it came.
     binary_passes: bool,
+}
+
+/// Since when something is held back.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Held {
+    /// When the last piece came.
+    last: Option<Instant>,
+    /// When the oldest came, about.
+    first: Option<Instant>,
+}
+
+impl Held {
+    /// A piece came: whether anything is held, and whether anything was let go.
+    pub(crate) fn goes_on(&mut self, is_held: bool, lets_go: bool) {
+        let now = Instant::now();
+        let first = self.first.filter(|_| !lets_go).unwrap_or(now);
+        *self = match is_held {
+            true => Held { last: Some(now), first: Some(first) },
+            false => Held::default(),
+        };
+    }
+
+    /// More is there and can't be taken yet: so nobody is silent.
+    pub(crate) fn postpone(&mut self) {
+        if self.last.is_some() {
+            let now = Some(Instant::now());
+            *self = Held { last: now, first: now };
+        }
+    }
+
+    /// When it is to be given up: so long after the last piece.
+    pub(crate) fn due(self, wait: Duration) -> Option<Instant> {
+        Some((self.last? + wait).min(self.first? + MAX_HELD))
+    }
+
+    pub(crate) fn is_over(self, now: Option<Instant>, wait: Duration) -> bool {
+        self.due(wait).is_some_and(|due| now.is_none_or(|now| due <= now))
+    }
 }
 
 /// What is to be masked as text, and for whom.
@@ -49,7 +89,7 @@ impl Stream {
             to_client: stream(Sink::Client, wanted.client),
             to_record: stream(Sink::Record, wanted.record),
             waiting: VecDeque::new(),
-            held: None,
+            held: Held::default(),
             binary: false,
             keeps_binary: wanted.keeps_binary,
             binary_passes: wanted.binary_passes,
@@ -107,13 +147,25 @@ impl Stream {
             }
         };
         let unrecorded = self.unrecorded();
-        if !out.is_empty() {
-            self.waiting.push_back((self.bytes - held.min(self.bytes), out));
+        let recorded = self.bytes - unrecorded.min(self.bytes);
+        if self.to_client.is_none() {
+            // Of what is not changed, just what the record has not waits.
+            let rest = usize::try_from(unrecorded).unwrap_or(usize::MAX).min(out.len());
+            let rest = out.split_off(out.len() - rest);
+            self.wait_for(recorded, out);
+            out = rest;
         }
-        let shown = self.shown(self.bytes - unrecorded.min(self.bytes));
-        let is_held = held > 0 || unrecorded > 0;
-        self.held = is_held.then(Instant::now);
+        self.wait_for(self.bytes - held.min(self.bytes), out);
+        let shown = self.shown(recorded);
+        self.held.goes_on(held > 0 || unrecorded > 0, !shown.is_empty());
         Some(shown)
+    }
+
+    /// This is for the client once the record has so many bytes of the stream.
+    fn wait_for(&mut self, end: u64, piece: Vec<u8>) {
+        if !piece.is_empty() {
+            self.waiting.push_back((end, piece));
+        }
     }
 
     /// What the client may see where the record has so many bytes of the stream.
@@ -134,7 +186,7 @@ impl Stream {
 
     /// What is held, judged as if nothing followed: for the record, and for the client.
     pub(crate) fn tail(&mut self) -> (Vec<u8>, Vec<u8>) {
-        self.held = None;
+        self.held = Held::default();
         let record = self.record_tail();
         let mut client = self.shown(u64::MAX);
         if let Some(masker) = &mut self.to_client {

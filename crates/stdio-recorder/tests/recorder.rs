@@ -135,6 +135,37 @@ fn what_no_frame_has_the_client_does_not_see() {
 }
 
 #[test]
+fn what_a_slow_client_holds_up_is_no_silence() {
+    let mut recorder = recorder(Options { mask_client: true, ..Options::default() });
+    recorder.output(false, b"card 4111 1111 ");
+    let due = recorder.tail_due().unwrap();
+    std::thread::sleep(Duration::from_millis(2));
+    recorder.postpone();
+    assert!(recorder.tail_due().unwrap() > due);
+    assert_eq!(recorder.tails(Some(due)), [(false, vec![]), (true, vec![])]);
+    recorder.output(false, b"1111 1111\n");
+    assert_eq!(recorder.end_of(false), b"card <CREDIT_CARD>\n");
+    assert_eq!(all(&mut recorder, 'o'), "card <CREDIT_CARD>\n");
+    recorder.postpone();
+    assert_eq!(recorder.tail_due(), None);
+}
+
+#[test]
+fn a_trickle_is_shown_in_a_second() {
+    let mut recorder = recorder(Options { mask_client: true, ..Options::default() });
+    let begun = Instant::now();
+    let mut shown = Vec::new();
+    while shown.is_empty() {
+        shown.extend(recorder.output(false, b".").unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+        shown.extend(recorder.tails(Some(Instant::now())).into_iter().flat_map(|it| it.1));
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    // Where the machine was slow there was a silence of 40 ms before.
+    assert!(!shown.is_empty() && shown.iter().all(|it| *it == b'.'));
+}
+
+#[test]
 fn what_waits_behind_a_terminal_s_line_is_bounded_and_a_cut_character_wakes_nobody() {
     let mut recorder = recorder(Options { terminal: true, ..Options::default() });
     // A line that does not end, and behind it sizes without number.

@@ -108,9 +108,9 @@ impl Call {
         self.exec.is_some() && self.attributes.subresource == "portforward"
     }
 
-    /// Whether its query says to which ports.
-    pub(super) fn names_ports(&self) -> bool {
-        self.exec.as_ref().is_some_and(|it| !it.ports.is_empty())
+    /// The ports that its query says.
+    pub(super) fn ports(&self) -> &[u16] {
+        self.exec.as_ref().map_or(&[], |it| &it.ports)
     }
 
     /// Whether what crosses is the streams of a command.
@@ -142,12 +142,11 @@ impl Call {
 
     /// What rules say of it, and what none can allow.
     pub(super) fn judge(&self, session: &Session, target: &Kubernetes) -> Judgement {
-        let is_asked_later = self.forwards_ports() && !self.names_ports();
-        let to_come = if is_asked_later { &[PORT][..] } else { &[] };
+        let to_come = if self.forwards_ports() { &[PORT][..] } else { &[] };
         self.judge_as(session, target, (None, to_come))
     }
 
-    /// The same of a connection to a port, of one that forwards ports.
+    /// The same of one port, of a call that forwards ports: each is judged by itself.
     pub(super) fn judge_port(
         &self,
         session: &Session,
@@ -347,7 +346,6 @@ impl Call {
             say("attribute.field_manager", manager);
         }
         if let Some(exec) = &self.exec {
-            exec.ports.iter().for_each(|port| say(PORT, &port.to_string()));
             if !exec.command.is_empty() {
                 say("exec.command", &line(&exec.command));
             }

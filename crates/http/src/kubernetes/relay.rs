@@ -1,6 +1,7 @@
 //! A call's way to its command: the parts of a request that only Kubernetes has.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,14 +12,14 @@ use http::{StatusCode, Uri};
 use http_content::media::Kind;
 use hyper::body::{Body as _, Incoming};
 use masking::Policy;
-use records::Parameter;
+use records::{Parameter, Response};
 use stdio_recorder::{Options, Recorder, Stdin};
 use terminal::frames;
 
 use super::acting::Wanted;
 use super::call::Call;
 use super::helm::{Releases, is_release};
-use super::ports::Forward;
+use super::ports::{PortError, Ports};
 use super::{Kubernetes, Level, RecordInput, Streams, impersonate, streams};
 use crate::body::{RequestBody, read_whole};
 use crate::content::{Content, Kept, ask_uncoded, is_coded};
@@ -57,8 +58,8 @@ pub(crate) struct Answers {
     pub(crate) silent: bool,
     /// What crosses after an upgrade, if it is the streams of a command.
     program: Option<Options>,
-    /// Of what is judged port by port, if it is connections to ports.
-    forward: Option<Forward>,
+    /// What is judged port by port, if it is connections to ports.
+    ports: Option<Ports>,
     /// The caller.
     impersonation: HeaderMap,
 }
@@ -76,20 +77,27 @@ impl Connection {
         let name = routed.target.gate.name.clone();
         let read = self.read_call(parts, unread, (&routed, &session), kubernetes, wish.as_ref());
         let (call, impersonation) = match read.await {
-            Ok(read) => read,
+            Ok((call, impersonation)) => (Rc::new(call), impersonation),
             Err(told) => return Err(self.turned_away(parts, name.as_bytes(), told).await),
         };
         let masking = match call.attributes.is_discovery() {
             true => Arc::new(Policy::empty()),
             false => masking(&call, kubernetes, &session).clone(),
         };
-        let exchange = self.submit_call(&session, &routed, parts, (&call, kubernetes)).await?;
+        let mut exchange = self.submit_call(&session, &routed, parts, (&call, kubernetes)).await?;
+        let ports = match call.forwards_ports() {
+            true => {
+                let ports = Ports::new(call.clone(), kubernetes.clone(), session.clone());
+                Some(ask_for_ports(ports, &session, &mut exchange).await?)
+            }
+            false => None,
+        };
         let rule = call.reviewed().and_then(|asked| asked.refused_by(&session, kubernetes));
         if let Some(rule) = rule {
             let running = Running::new(exchange, session);
             return Err(answer_review(running, call.sent.readable(), &rule).await);
         }
-        let mut answers = Answers {
+        let answers = Answers {
             errors: call.is_secret().then(|| kubernetes.masks.errors.clone()),
             release: match (&kubernetes.releases, call.releases()) {
                 (Some(seen), Some(Releases::One)) => Some(seen.secrets.clone()),
@@ -100,7 +108,7 @@ impl Connection {
             silent: call.attributes.watches() || call.attributes.follows_logs(),
             masking,
             program: call.has_streams().then(|| program(&call, kubernetes)),
-            forward: None,
+            ports,
             impersonation,
         };
         if call.attributes.is_resource && !call.is_proxied() {
@@ -113,10 +121,6 @@ impl Connection {
             narrow(&call, parts)?;
         }
         let body = RequestBody::full(call.sent.body().clone());
-        if call.forwards_ports() {
-            let (target, session) = (kubernetes.clone(), session.clone());
-            answers.forward = Some(Forward { call, target, session });
-        }
         let running = Running::new(exchange, session);
         let dialect = Dialect::Kubernetes(Box::new(answers));
         Ok(Begun { routed, body, running, wish, dialect })
@@ -256,11 +260,8 @@ impl Answers {
         fields: &HeaderMap,
         exchange: &Exchange,
     ) -> Result<Option<Streams>, Told> {
-        if let Some(forward) = self.forward.take() {
-            let named = forward.call.names_ports();
-            let streams = Streams::of_ports(next, fields, forward);
-            // In another way they are said in the query alone.
-            return if streams.is_some() || named { Ok(streams) } else { Err(Told::TargetBroke) };
+        if let Some(ports) = self.ports.take() {
+            return Streams::of_ports(next, fields, ports).map(Some).ok_or(Told::TargetBroke);
         }
         let Some(program) = self.program else { return Ok(None) };
         let options = Options { digest_only: !exchange.keeps_data(), ..program };
@@ -300,6 +301,30 @@ impl Answers {
         let ways = [masking, release].map(|it| Content::of_kind(it, status, fields, &kind));
         let [masked, seen] = ways;
         Ok(Content::chosen([masked?, seen?], is_release))
+    }
+}
+
+/// Asks for the ports that a call's query says: the API server reaches them at once.
+async fn ask_for_ports(
+    mut ports: Ports,
+    session: &Session,
+    exchange: &mut Exchange,
+) -> Result<Ports, Told> {
+    match ports.ask() {
+        Ok(None) => Ok(ports),
+        Ok(Some(right)) => {
+            right.cleared(&mut *session.waiter()).await?;
+            Ok(ports)
+        }
+        Err(PortError::Journal(error)) => Err(error.into()),
+        Err(PortError::Refused(refusal)) => {
+            ports.end("cut", "denied");
+            let details = [("cause".into(), "denied".into())].into();
+            let mut denied = Response { outcome: "cut".into(), details, ..Response::default() };
+            exchange.try_finish(&mut denied)?;
+            refusal.release.cleared(&mut *session.waiter()).await?;
+            Err(refusal.cause.into())
+        }
     }
 }
 

@@ -31,9 +31,14 @@ struct Queue {
 impl Ahead {
     /// Waits until more may be read.
     pub(super) async fn room(&self) {
-        while self.queue.borrow().held >= AHEAD {
+        while self.is_full() {
             self.less.notified().await;
         }
+    }
+
+    /// Whether no more may be read.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.borrow().held >= AHEAD
     }
 
     pub(super) fn push(&self, bytes: Box<[u8]>, pass: Pass) {

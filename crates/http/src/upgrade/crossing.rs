@@ -216,6 +216,10 @@ impl<'a> Crossing<'a> {
                 && streams.tail_due().is_some_and(|due| Instant::from_std(due) <= now)
             {
                 let mut record = Vec::new();
+                if self.to_client.is_full() {
+                    // Nobody is silent whose words wait here.
+                    streams.postpone();
+                }
                 let seen = streams.tails(now.into_std(), &mut record);
                 let recorded = streams.progress().recorded;
                 self.pass_up(recorded, record, (0, None), streams.keys_go_first())?;
@@ -289,7 +293,7 @@ impl<'a> Crossing<'a> {
     }
 
     /// It ended so.
-    pub(super) fn end(&self, outcome: &'static str) {
+    pub(super) fn end(&self, outcome: (&'static str, &'static str)) {
         let Some(mut streams) = self.streams.take() else { return };
         let mut record = Vec::new();
         streams.end(outcome, &mut record);

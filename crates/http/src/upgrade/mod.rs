@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use gate::JournalError;
+use gate::{JournalError, Refusal};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
@@ -140,8 +140,12 @@ pub(crate) async fn tunnel(
                 tracing::warn!(%error, "what crosses can't be read, so nothing more does");
                 ("cut", "garbled")
             }
-            Err(Broken::Denied) => {
-                tracing::info!("a port is denied, so nothing more crosses");
+            Err(Broken::Denied(refusal)) => {
+                // Who is refused learns it when that is on record.
+                let mut wait = running.borrow().waiter();
+                if let Err(error) = refusal.release.cleared(&mut *wait).await {
+                    tracing::error!(%error, "a refusal is not on record");
+                }
                 ("cut", "denied")
             }
             Err(Broken::Journal(error)) => {
@@ -151,7 +155,7 @@ pub(crate) async fn tunnel(
         },
         why = lease.ended() => ("cut", why.code()),
     };
-    crossing.end(outcome);
+    crossing.end((outcome, cause));
     finish(&running, outcome, cause).await;
 }
 
@@ -177,7 +181,7 @@ enum Broken {
     Io,
     Garbled(Garbled),
     /// A rule does not let what it asks for.
-    Denied,
+    Denied(Box<Refusal>),
     Journal(JournalError),
 }
 
@@ -196,7 +200,7 @@ impl From<Garbled> for Broken {
 impl From<PortError> for Broken {
     fn from(error: PortError) -> Self {
         match error {
-            PortError::Refused => Broken::Denied,
+            PortError::Refused(refusal) => Broken::Denied(refusal),
             PortError::Journal(error) => Broken::Journal(error),
         }
     }

@@ -453,13 +453,20 @@ impl Channel {
             && let Run::Running(running) = &mut self.run
         {
             self.exit_due = None;
+            let tails = running.tails(None);
             running.record_exit();
+            self.say(tails);
             self.taken.target.extend(self.exits.drain(..).map(Item::Packet));
             self.flush_output(shared)?;
         }
+        // Nobody is silent whose words wait here.
+        let waits = self.is_blocked(Side::Target) || self.to_client.ledger.waiting() > 0;
         if let Run::Running(running) = &mut self.run
             && running.tail_due().is_some_and(|at| at <= now)
         {
+            if waits {
+                running.postpone();
+            }
             let tails = running.tails(Some(now));
             self.say(tails);
             self.flush_output(shared)?;

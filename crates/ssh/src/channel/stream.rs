@@ -97,6 +97,11 @@ impl Running {
         self.recorder.tails(now)
     }
 
+    /// As [`Recorder::postpone`].
+    pub(crate) fn postpone(&mut self) {
+        self.recorder.postpone();
+    }
+
     /// As [`Recorder::end_of_output`].
     pub(crate) fn end_of_output(&mut self) {
         self.recorder.end_of_output();

@@ -2,8 +2,8 @@
 //! size, how it ended. It is recorded as what crosses by SSH is, by a [`Recorder`].
 //!
 //! What can't be taken apart ends the connection: two readers could see different things in it.
-//! What the command says passes as it came where nothing of it is to be masked for the client; else
-//! it is put into frames anew. What the client sends always passes as it came, once it is on
+//! What the command says passes as it came where nothing of it is masked; else it is put into frames
+//! anew, once it is on record. What the client sends always passes as it came, once it is on
 //! record: the last of it waits while it may be the beginning of a value.
 
 mod framing;
@@ -24,7 +24,7 @@ use masking::Receipt;
 use stdio_recorder::Recorder;
 
 use self::framing::{Framing, Heard, Seen};
-use super::ports::{Forward, PortError, Ports};
+use super::ports::{PortError, Ports};
 use crate::upgrade::Next;
 
 /// Why what crosses can't be taken apart: the fault of whoever sent it.
@@ -99,11 +99,11 @@ impl Streams {
     }
 
     /// For a connection to ports, if it says which.
-    pub(super) fn of_ports(next: Next, fields: &HeaderMap, forward: Forward) -> Option<Streams> {
-        Some(Streams::Ports(Box::new(Ports::of(next, fields, forward)?)))
+    pub(super) fn of_ports(next: Next, fields: &HeaderMap, mut ports: Ports) -> Option<Streams> {
+        ports.follow(next, fields).then(|| Streams::Ports(Box::new(ports)))
     }
 
-    /// Which ports were reached, of a connection to ports.
+    /// Which ports were let through, of a connection to ports.
     pub(crate) fn ports(&self) -> Option<String> {
         match self {
             Streams::Ports(ports) => Some(ports.said()),
@@ -168,6 +168,13 @@ impl Streams {
         }
     }
 
+    /// More of what the command says is there than can be taken.
+    pub(crate) fn postpone(&mut self) {
+        if let Streams::Command(command) = self {
+            command.program.recorder.postpone();
+        }
+    }
+
     /// Gives up what is held back too long by `now`: what the client is to see of it, and the record.
     pub(crate) fn tails(&mut self, now: Instant, record: &mut Vec<Vec<u8>>) -> Vec<u8> {
         let Streams::Command(command) = self else { return Vec::new() };
@@ -197,10 +204,14 @@ impl Streams {
     }
 
     /// Nothing more crosses, for it ended so.
-    pub(crate) fn end(&mut self, outcome: &'static str, record: &mut Vec<Vec<u8>>) {
+    pub(crate) fn end(
+        &mut self,
+        (outcome, cause): (&'static str, &'static str),
+        record: &mut Vec<Vec<u8>>,
+    ) {
         let exit = self.exit();
         match self {
-            Streams::Ports(ports) => ports.end(outcome),
+            Streams::Ports(ports) => ports.end(outcome, cause),
             Streams::Command(command) => {
                 let recorder = &mut command.program.recorder;
                 recorder.end_of_input();

@@ -152,7 +152,7 @@ fn what_came_before_what_can_t_be_read_is_on_record() {
     said.extend([0x82, 1, 77]);
     let mut record = Vec::new();
     assert!(streams.take(Side::Server, &said, &mut record).is_err());
-    streams.end("cut", &mut record);
+    streams.end(("cut", "garbled"), &mut record);
     let mut reader = Reader::new();
     record.iter().for_each(|frame| reader.push(frame));
     let mut kept = 0;
