@@ -55,6 +55,22 @@ fn a_kubeconfig_says_where_the_cluster_is_and_its_plugin_who_we_are() {
 }
 
 #[test]
+fn a_pod_s_own_account_says_where_the_cluster_is_and_who_we_are() {
+    if !rig::pods_can_be_played() {
+        eprintln!("SKIPPED: this system lets nobody cover its folders for one program");
+        return;
+    }
+    let Some(cluster) = require(Cluster::with_node()) else { return };
+    let rig = Rig::before(cluster, &Plan { in_cluster: true, ..Plan::default() });
+    assert!(rig.said(&["get", "pods"]).contains("web"));
+    assert!(rig.said(&["auth", "whoami"]).contains(ALICE));
+    assert_eq!(rig.said(&["exec", "web", "--", "echo", "out"]), "out\n");
+    let token = fs::read_to_string(rig.path("account").join("token")).unwrap();
+    let record = rig.record();
+    assert!(!String::from_utf8_lossy(&record.bytes).contains(&token));
+}
+
+#[test]
 fn helm_s_releases_are_seen_where_other_secrets_are_not() {
     let Some(cluster) = require(Cluster::start()) else { return };
     let target = "helm_releases_in_clear = true";

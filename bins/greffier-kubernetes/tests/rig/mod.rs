@@ -42,6 +42,8 @@ pub struct Plan {
     pub people: &'static str,
     /// Whether a kubeconfig says where the cluster is, and a credential plugin who we are.
     pub by_kubeconfig: bool,
+    /// Whether the proxy finds what a pod of the cluster has, and goes by that.
+    pub in_cluster: bool,
 }
 
 pub struct Rig {
@@ -66,9 +68,10 @@ impl Rig {
         let vkey = config::keygen(&path("log.key"), ORIGIN).unwrap();
         let own = Authority::new(dir.path()).unwrap().issue("own", false).unwrap();
         secret(&path("upstream"), cluster.proxy_token());
-        let cluster_keys = match plan.by_kubeconfig {
-            true => by_kubeconfig(&dir, &cluster),
-            false => format!(
+        let cluster_keys = match (plan.by_kubeconfig, plan.in_cluster) {
+            (true, _) => by_kubeconfig(&dir, &cluster),
+            (_, true) => "in_cluster = true".to_owned(),
+            _ => format!(
                 "url = \"{}\"\ntls_ca = \"{}\"\nbearer = \"file:upstream\"",
                 cluster.url(),
                 cluster.ca().display()
@@ -76,7 +79,11 @@ impl Rig {
         };
         let text = config(plan, &issuer, &cluster_keys, &own.certificate, &own.key);
         fs::write(path("greffier.toml"), text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_greffier-kubernetes"));
+        let program = env!("CARGO_BIN_EXE_greffier-kubernetes");
+        let mut command = match plan.in_cluster {
+            true => in_a_pod(&dir, &cluster, program),
+            false => Command::new(program),
+        };
         command.arg("--config").arg(path("greffier.toml")).env("RUST_LOG", "info");
         let mut proxy = Program::heard_on_stderr(&mut command).unwrap();
         let (_, port) = proxy.ready().unwrap();
@@ -221,6 +228,7 @@ fn config(
     certificate: &Path,
     key: &Path,
 ) -> String {
+    let below = plan.by_kubeconfig || plan.in_cluster;
     format!(
         r#"
         [[listen]]
@@ -270,9 +278,9 @@ fn config(
         plan.people,
         plan.rules,
         plan.masking,
-        if plan.by_kubeconfig { "" } else { cluster },
+        if below { "" } else { cluster },
         if plan.recording.is_empty() { "full" } else { plan.recording },
-        if plan.by_kubeconfig { cluster } else { "" },
+        if below { cluster } else { "" },
         plan.target,
     )
 }
@@ -304,6 +312,29 @@ fn by_kubeconfig(dir: &tempfile::TempDir, cluster: &Cluster) -> String {
     });
     secret(&dir.path().join("cluster.kubeconfig"), &text.to_string());
     "kubeconfig = \"cluster.kubeconfig\"\ncontext = \"test\"".to_owned()
+}
+
+/// Whether folders of the system may be covered for one program.
+pub fn pods_can_be_played() -> bool {
+    let may = Command::new("unshare").args(["--map-root-user", "--mount", "true"]).output();
+    may.is_ok_and(|it| it.status.success())
+}
+
+/// A program that finds the cluster's address and an account's token where a pod has them.
+fn in_a_pod(dir: &tempfile::TempDir, cluster: &Cluster, program: &str) -> Command {
+    let account = dir.path().join("account");
+    fs::create_dir(&account).unwrap();
+    fs::copy(cluster.ca(), account.join("ca.crt")).unwrap();
+    fs::write(account.join("namespace"), "default").unwrap();
+    secret(&account.join("token"), cluster.proxy_token());
+    let script = "mount -t tmpfs none /run && mkdir -p /var/run/secrets/kubernetes.io && \
+                  ln -s \"$0\" /var/run/secrets/kubernetes.io/serviceaccount && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(account).arg(program);
+    let url = cluster.url();
+    let (host, port) = url.trim_start_matches("https://").rsplit_once(':').unwrap();
+    command.env("KUBERNETES_SERVICE_HOST", host).env("KUBERNETES_SERVICE_PORT", port);
+    command
 }
 
 fn secret(path: &Path, text: &str) {
