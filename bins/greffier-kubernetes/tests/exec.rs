@@ -368,6 +368,59 @@ fn a_port_that_no_rule_lets_is_not_reached() {
     }
 }
 
+#[test]
+fn attack_26_a_redirect_leads_nobody_elsewhere() {
+    let Some(cluster) = require(Cluster::start()) else { return };
+    // A node, or an API server behind the cluster's, that is somebody else's.
+    let (server, elsewhere) = (listener(), listener());
+    let location = format!("http://{}/", elsewhere.local_addr().unwrap());
+    let instead = Some(format!("http://{}", server.local_addr().unwrap()));
+    std::thread::spawn(move || {
+        for stream in server.incoming() {
+            let (mut stream, location) = (stream.unwrap(), location.clone());
+            std::thread::spawn(move || {
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+                    head.extend(byte);
+                }
+                let moved = format!(
+                    "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+                );
+                stream.write_all(moved.as_bytes()).unwrap();
+            });
+        }
+    });
+    let (reached, reaches) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in elsewhere.incoming() {
+            drop(stream);
+            reached.send(()).unwrap();
+        }
+    });
+    let rig = Rig::before(cluster, &Plan { instead, ..Plan::default() });
+    let token = rig.token(ALICE);
+    let pod = "/api/v1/namespaces/default/pods/web";
+    for (path, upgrades) in [
+        (format!("{pod}/exec?command=id&stdout=true"), true),
+        (format!("{pod}/portforward?ports=80"), true),
+        (format!("{pod}/log"), false),
+        ("/apis/metrics.k8s.io/v1beta1/nodes".to_owned(), false),
+    ] {
+        let mut args = vec!["-i", "-L"];
+        args.extend(if upgrades { &OLD_WEBSOCKET[..] } else { &[] });
+        let said = rig.curl(&token, &args, &path);
+        assert!(said.ends_with("500") && said.contains("the target broke off"), "{said}");
+        assert!(!said.to_lowercase().contains("location"), "{said}");
+    }
+    assert!(reaches.try_recv().is_err(), "somebody went elsewhere");
+    let record = rig.record();
+    let asked = record.of("command");
+    // The port of the one is a command of its own.
+    assert_eq!(asked.len(), 5, "{asked:?}");
+    let outcome = |it: &&&Value| record.response(it)["outcome"] == "ok";
+    assert_eq!(asked.iter().filter(outcome).count(), 0, "{asked:?}");
+}
+
 const OLD_WEBSOCKET: [&str; 11] = [
     "--http1.1",
     "-H",

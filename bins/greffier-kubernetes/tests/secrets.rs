@@ -354,3 +354,46 @@ fn a_mask_is_not_written_back() {
     assert!(!has_sentinel(&record.bytes));
     assert!(record.of("command").iter().any(|it| it["rule"] == "kubernetes-mask"));
 }
+
+#[test]
+fn config_maps_and_logs_are_masked_by_rule() {
+    let Some(cluster) = require(Cluster::with_node()) else { return };
+    let masking = r#"
+        [masking]
+        version = 1
+        [[masking.rule]]
+        entity = ["CREDIT_CARD"]
+        client = { operator = "replace" }
+        record = { operator = "replace" }
+    "#;
+    let rig = Rig::before(cluster, &Plan { masking, ..Plan::default() });
+    let card = "4111 1111 1111 1111";
+    let literal = format!("--from-literal=note=paid by {card}, thanks");
+    rig.direct(&["create", "configmap", "one", &literal]);
+    rig.cluster.append_pod_log(&format!("paid by {card}, thanks\n")).unwrap();
+    for args in [
+        &["get", "configmap", "one", "-o", "yaml"][..],
+        &["get", "configmap", "one", "-o", "jsonpath={.data.note}"],
+        &["describe", "configmap", "one"],
+        &["logs", "web"],
+    ] {
+        let said = rig.said(args);
+        assert!(said.contains("paid by <CREDIT_CARD>, thanks"), "{args:?}: {said}");
+    }
+    let mut follow = rig.kubectl_with(&rig.token(ALICE));
+    follow.args(["logs", "-f", "--tail=1", "web"]).stdout(Stdio::piped());
+    let mut follow = follow.spawn().unwrap();
+    // Nothing comes behind it, and it comes all the same.
+    let mut said = std::io::BufReader::new(follow.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut said, &mut line).unwrap();
+    assert_eq!(line, "paid by <CREDIT_CARD>, thanks\n");
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    let record = rig.record();
+    let bytes = String::from_utf8_lossy(&record.bytes);
+    assert!(!bytes.contains(card) && !bytes.contains(&STANDARD.encode("4111 1111 11")));
+    let read = record.commands("/configmaps/one");
+    let masked = |it: &&&serde_json::Value| record.response(it)["masked"]["CREDIT_CARD"] == 1;
+    assert!(read.iter().filter(masked).count() >= 3, "{read:?}");
+}

@@ -155,6 +155,19 @@ impl BodyMasker {
         self.step(None, client, record)
     }
 
+    /// Gives up what is held back of a text, judged as if nothing followed it; more may follow. For
+    /// a body whose lines come one by one, each at its time. Of a body of another kind, nothing: what
+    /// is held of it is no end of anything.
+    pub fn settle(&mut self, client: &mut Vec<u8>, record: &mut Vec<u8>) {
+        let mut outs = Outs {
+            client: self.sides.has(Sink::Client).then_some(client),
+            record: self.sides.has(Sink::Record).then_some(record),
+        };
+        if !self.given_up {
+            self.part.settle(&mut outs);
+        }
+    }
+
     /// What was masked so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -327,6 +340,13 @@ impl Part {
                 self.inner = Inner::Text(TextMask::new(&self.eyes));
                 self.take(rest, outs)
             }
+        }
+    }
+
+    fn settle(&mut self, outs: &mut Outs<'_>) {
+        let mut outs = self.masked_sides(&[], outs);
+        if let Inner::Text(text) | Inner::Unknown { text, .. } = &mut self.inner {
+            text.finish(&mut outs);
         }
     }
 

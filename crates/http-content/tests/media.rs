@@ -216,3 +216,31 @@ fn counts_tell_what_was_masked() {
         }
     }
 }
+
+#[test]
+fn a_line_is_given_up_where_nothing_follows_and_others_may() {
+    let kinds = [Kind::Text, Kind::of(Some("application/x-unknown"))];
+    for kind in kinds {
+        let mut masker = BodyMasker::new(&kind, Charset::Ascii, &all(), Sides::Both).unwrap();
+        let (mut client, mut record) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            masker.push(b"from jane@example.com\n", &mut client, &mut record).unwrap();
+            assert!(client.is_empty() && record.is_empty());
+            masker.settle(&mut client, &mut record);
+            for out in [&mut client, &mut record] {
+                let said = String::from_utf8(std::mem::take(out)).unwrap();
+                assert!(said.starts_with("from ") && !said.contains("jane"), "{said}");
+            }
+        }
+        masker.settle(&mut client, &mut record);
+        masker.finish(&mut client, &mut record).unwrap();
+        assert!(client.is_empty() && record.is_empty());
+    }
+    // Of what is half a document nothing is given up.
+    let mut masker = BodyMasker::new(&Kind::Json, Charset::Ascii, &all(), Sides::Both).unwrap();
+    let (mut client, mut record) = (Vec::new(), Vec::new());
+    masker.push(br#"{"a":"jane@exa"#, &mut client, &mut record).unwrap();
+    let before = (client.clone(), record.clone());
+    masker.settle(&mut client, &mut record);
+    assert_eq!((client, record), before);
+}

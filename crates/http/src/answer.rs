@@ -34,6 +34,11 @@ const PACE: Duration = Duration::from_millis(1);
 /// So much goes on at once, in bytes.
 const PACE_BYTES: usize = 2 * MAX_PIECE;
 
+/// How long the end of an answer whose lines come one by one is held back to be searched with what
+/// follows, when nothing does: behind the end of a line, and within one.
+const TAIL: Duration = Duration::from_millis(40);
+const CUT_TAIL: Duration = Duration::from_secs(1);
+
 /// Pieces of an answer that may be held, however short they are.
 const MAX_PIECES: usize = 1024;
 
@@ -87,6 +92,9 @@ pub(crate) struct Answering {
     /// Whether it may end between any two of its lines, and be whole; whether it stands there.
     by_lines: bool,
     between: bool,
+    /// Whether its lines come one by one; and when what is held back of them is given up.
+    gives_tails: bool,
+    held_back: Option<Pin<Box<Sleep>>>,
     /// How long it may stand still, and since when it does.
     patience: Option<Duration>,
     still: Option<Pin<Box<Sleep>>>,
@@ -135,6 +143,8 @@ impl Answering {
             over: Box::pin(async move { lease.ended().await }),
             by_lines: false,
             between: true,
+            gives_tails: false,
+            held_back: None,
             patience,
             still: None,
             taking: Taking::here(),
@@ -146,6 +156,11 @@ impl Answering {
     /// right ends, so does it, in order. The record says why.
     pub(crate) fn ends_between_lines(&mut self) {
         self.by_lines = true;
+    }
+
+    /// Its lines come one by one, each at its time: none is held back until another comes.
+    pub(crate) fn gives_tails(&mut self) {
+        self.gives_tails = true;
     }
 
     /// Waits until the head may be handed on. Before that, what there is of the body is read: all
@@ -223,6 +238,13 @@ impl Answering {
             return Err(BodyError::Over(why));
         }
         let Poll::Ready(frame) = Pin::new(&mut source.body).poll_frame(cx) else {
+            if self.held_back.as_mut().is_some_and(|it| it.as_mut().poll(cx).is_ready()) {
+                self.held_back = None;
+                let pair = self.content.settle();
+                running.borrow_mut().exchange.answer(&pair.record)?;
+                self.take(pair.client.into());
+                return Ok(Poll::Ready(()));
+            }
             if let Some(patience) = self.patience {
                 let still = self.still.get_or_insert_with(|| Box::pin(sleep(patience)));
                 if still.as_mut().poll(cx).is_ready() {
@@ -245,17 +267,15 @@ impl Answering {
         let ends = source.body.is_end_stream();
         match frame.into_data() {
             Ok(data) => {
+                if self.gives_tails {
+                    let wait = if data.ends_with(b"\n") { TAIL } else { CUT_TAIL };
+                    self.held_back = Some(Box::pin(sleep(wait)));
+                }
                 let data = self.record(data)?;
                 if ends {
                     return self.close(Some(Piece::Data(data)));
                 }
-                // What is held back to be searched with what follows leaves nothing yet.
-                if let Some(last) = data.last() {
-                    self.between = *last == b'\n';
-                    self.held += data.len();
-                    self.held_fresh += data.len();
-                    self.fresh.push(Piece::Data(data));
-                }
+                self.take(data);
                 Ok(Poll::Ready(()))
             }
             Err(frame) => match frame.into_trailers() {
@@ -268,6 +288,16 @@ impl Answering {
                 }
                 Err(_) => Ok(Poll::Ready(())),
             },
+        }
+    }
+
+    /// What the client is to get; nothing where all is held back to be searched with what follows.
+    fn take(&mut self, data: Bytes) {
+        if let Some(last) = data.last() {
+            self.between = *last == b'\n';
+            self.held += data.len();
+            self.held_fresh += data.len();
+            self.fresh.push(Piece::Data(data));
         }
     }
 

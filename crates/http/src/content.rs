@@ -305,6 +305,19 @@ impl Content {
         Ok(pair)
     }
 
+    /// What is held back of lines that come one by one, judged as if none followed.
+    pub(crate) fn settle(&mut self) -> Pair {
+        let mut pair = Pair::default();
+        match self {
+            Content::Masked(masked) => {
+                masked.masker.settle(&mut pair.client, &mut pair.record);
+                pair
+            }
+            Content::Framed(content) => frame(content.settle()),
+            Content::AsIs | Content::Mcp(_) | Content::Chosen(_) => pair,
+        }
+    }
+
     /// What the record says of it beside.
     pub(crate) fn details(&self) -> Vec<(&'static str, String)> {
         match self {

@@ -121,6 +121,9 @@ impl Connection {
         if sequence && !is_coded(&parts.headers) {
             answering.ends_between_lines();
         }
+        if matches!(&dialect, Dialect::Kubernetes(answers) if answers.silent && !sequence) {
+            answering.gives_tails();
+        }
         poll_fn(|cx| answering.poll_head(short, cx)).await.map_err(told)?;
         parts.version = Version::default();
         parts.extensions.clear();

@@ -42,6 +42,8 @@ pub struct Plan {
     pub people: &'static str,
     /// Whether a kubeconfig says where the cluster is, and a credential plugin who we are.
     pub by_kubeconfig: bool,
+    /// What stands where the cluster should be, if that is something else.
+    pub instead: Option<String>,
     /// Whether the proxy finds what a pod of the cluster has, and goes by that.
     pub in_cluster: bool,
 }
@@ -71,6 +73,10 @@ impl Rig {
         let cluster_keys = match (plan.by_kubeconfig, plan.in_cluster) {
             (true, _) => by_kubeconfig(&dir, &cluster),
             (_, true) => "in_cluster = true".to_owned(),
+            _ if plan.instead.is_some() => format!(
+                "url = \"{}\"\nbearer = \"file:upstream\"",
+                plan.instead.as_deref().unwrap_or_default()
+            ),
             _ => format!(
                 "url = \"{}\"\ntls_ca = \"{}\"\nbearer = \"file:upstream\"",
                 cluster.url(),
