@@ -137,20 +137,7 @@ fn what_is_masked_for_the_record_is_on_record_before_it_runs() {
         assert_eq!(shell.wait().unwrap().code(), Some(3));
     }
     // One that the API server refuses: what is answered in place of an upgrade is a frame as well.
-    let speaks = "Sec-WebSocket-Protocol: v5.channel.k8s.io";
-    let upgrade = [
-        "--http1.1",
-        "-H",
-        "Connection: Upgrade",
-        "-H",
-        "Upgrade: websocket",
-        "-H",
-        speaks,
-        "-H",
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-        "-H",
-        "Sec-WebSocket-Version: 13",
-    ];
+    let upgrade = websocket("Sec-WebSocket-Protocol: v5.channel.k8s.io");
     let path = "/api/v1/namespaces/default/pods/nobody/exec?command=ls&stdout=true";
     let said = rig.curl(&rig.token(ALICE), &upgrade, path);
     assert!(said.ends_with("404"), "{said}");
@@ -335,7 +322,7 @@ fn a_port_that_no_rule_lets_is_not_reached() {
     }
     // By an older WebSocket the query says which, and the API server reaches them at once.
     let path = "/api/v1/namespaces/default/pods/web/portforward?ports=";
-    let said = rig.curl(&rig.token(ALICE), &OLD_WEBSOCKET, &format!("{path}{}", ports[1]));
+    let said = rig.curl(&rig.token(ALICE), &websocket(V4), &format!("{path}{}", ports[1]));
     assert!(said.ends_with("403") && said.contains("no-exec"), "{said}");
     // Nothing else of class exec is let through, whatever port it could name.
     let output = kubectl(&rig, true, &["exec", "web", "--", "true"]).output().unwrap();
@@ -407,7 +394,9 @@ fn attack_26_a_redirect_leads_nobody_elsewhere() {
         ("/apis/metrics.k8s.io/v1beta1/nodes".to_owned(), false),
     ] {
         let mut args = vec!["-i", "-L"];
-        args.extend(if upgrades { &OLD_WEBSOCKET[..] } else { &[] });
+        if upgrades {
+            args.extend(websocket(V4));
+        }
         let said = rig.curl(&token, &args, &path);
         assert!(said.ends_with("500") && said.contains("the target broke off"), "{said}");
         assert!(!said.to_lowercase().contains("location"), "{said}");
@@ -421,19 +410,24 @@ fn attack_26_a_redirect_leads_nobody_elsewhere() {
     assert_eq!(asked.iter().filter(outcome).count(), 0, "{asked:?}");
 }
 
-const OLD_WEBSOCKET: [&str; 11] = [
-    "--http1.1",
-    "-H",
-    "Connection: Upgrade",
-    "-H",
-    "Upgrade: websocket",
-    "-H",
-    "Sec-WebSocket-Protocol: v4.channel.k8s.io",
-    "-H",
-    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-    "-H",
-    "Sec-WebSocket-Version: 13",
-];
+/// What curl says to have a WebSocket that speaks this.
+fn websocket(speaks: &str) -> [&str; 11] {
+    [
+        "--http1.1",
+        "-H",
+        "Connection: Upgrade",
+        "-H",
+        "Upgrade: websocket",
+        "-H",
+        speaks,
+        "-H",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "-H",
+        "Sec-WebSocket-Version: 13",
+    ]
+}
+
+const V4: &str = "Sec-WebSocket-Protocol: v4.channel.k8s.io";
 
 fn listener() -> std::net::TcpListener {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap()

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rig::{ALICE, Plan, Rig};
+use rig::{ALICE, CARDS, Plan, Rig};
 use testbed::{Cluster, require};
 
 /// What must not be seen, and how it begins in base64, at each of the three places of a group.
@@ -358,15 +358,7 @@ fn a_mask_is_not_written_back() {
 #[test]
 fn config_maps_and_logs_are_masked_by_rule() {
     let Some(cluster) = require(Cluster::with_node()) else { return };
-    let masking = r#"
-        [masking]
-        version = 1
-        [[masking.rule]]
-        entity = ["CREDIT_CARD"]
-        client = { operator = "replace" }
-        record = { operator = "replace" }
-    "#;
-    let rig = Rig::before(cluster, &Plan { masking, ..Plan::default() });
+    let rig = Rig::before(cluster, &Plan { masking: CARDS, ..Plan::default() });
     let card = "4111 1111 1111 1111";
     let literal = format!("--from-literal=note=paid by {card}, thanks");
     rig.direct(&["create", "configmap", "one", &literal]);

@@ -19,7 +19,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rig::{ALICE, Plan, Record, Rig};
+use rig::{ALICE, CARDS, Plan, Record, Rig};
 use serde_json::Value;
 use terminal::frames::Reader;
 use testbed::{Cluster, require};
@@ -103,16 +103,10 @@ fn a_terminal_has_its_size_its_keys_and_its_exit_code() {
 #[test]
 fn what_a_terminal_does_not_echo_is_not_on_record_and_values_are_stars() {
     let Some(cluster) = require(Cluster::with_node()) else { return };
-    let masking = r#"
-        [masking]
-        version = 1
-        [[masking.rule]]
-        entity = ["CREDIT_CARD"]
-        record = { operator = "replace" }
-        client = { operator = "replace" }
-    "#;
-    let rig =
-        Rig::before(cluster, &Plan { masking, target: "mask_terminal = true", ..Plan::default() });
+    let rig = Rig::before(
+        cluster,
+        &Plan { masking: CARDS, target: "mask_terminal = true", ..Plan::default() },
+    );
     for websocket in [true, false] {
         // The terminal is told to write the word in two pieces, with a sequence between them.
         let shell = "stty -echo; echo ready; read -r word; stty echo; \

@@ -11,15 +11,17 @@ use terminal::frames::Reader;
 
 const CARD: &str = "4111 1111 1111 1111";
 
+/// Cards are replaced in the record, and so treated for the client.
+fn cards(client: &str) -> Arc<Policy> {
+    let text = format!(
+        "version = 1\n[[rule]]\nentity = ['CREDIT_CARD']\nclient = {{ operator = '{client}' }}\n\
+         record = {{ operator = 'replace' }}\n"
+    );
+    Arc::new(Policy::compile(&toml::from_str(&text).unwrap(), None).unwrap())
+}
+
 fn masking() -> Arc<Policy> {
-    let text = r#"
-        version = 1
-        [[rule]]
-        entity = ["CREDIT_CARD"]
-        client = { operator = "replace" }
-        record = { operator = "replace" }
-    "#;
-    Arc::new(Policy::compile(&toml::from_str(text).unwrap(), None).unwrap())
+    cards("replace")
 }
 
 fn recorder(options: Options) -> Recorder {
@@ -103,15 +105,7 @@ fn what_was_sent_is_on_record_in_ten_milliseconds() {
 #[test]
 fn what_no_frame_has_the_client_does_not_see() {
     // Masked for the record alone, and for both.
-    let only_record = r#"
-        version = 1
-        [[rule]]
-        entity = ["CREDIT_CARD"]
-        client = { operator = "keep" }
-        record = { operator = "replace" }
-    "#;
-    let only = Policy::compile(&toml::from_str(only_record).unwrap(), None).unwrap();
-    for policy in [masking(), Arc::new(only)] {
+    for policy in [cards("replace"), cards("keep")] {
         let options = Options { mask_client: true, ..Options::default() };
         let mut recorder = Recorder::new(&policy, options);
         let (mut seen, mut kept) = (0, 0);

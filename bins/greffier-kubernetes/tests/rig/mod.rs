@@ -27,6 +27,16 @@ pub const AUDIENCE: &str = "https://kube.greffier.test";
 const ORIGIN: &str = "greffier.test/kubernetes-1";
 pub const ALICE: &str = "alice@example.com";
 
+/// Masks cards, for the client and for the record.
+pub const CARDS: &str = r#"
+    [masking]
+    version = 1
+    [[masking.rule]]
+    entity = ["CREDIT_CARD"]
+    client = { operator = "replace" }
+    record = { operator = "replace" }
+"#;
+
 /// What to set up.
 #[derive(Default)]
 pub struct Plan {
